@@ -1,0 +1,215 @@
+"""The engine, transactions, and the database's own clock. SQLite and PostgreSQL behind one face."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, MetaData, create_engine, event
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from core import settings
+from core.errors import Retryable
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+JSONDocument = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+SQLITE_BUSY_SECONDS = 30
+READ_ONLY_TRANSACTION = "25006"
+SQLITE_GENERIC_ERROR = 1  # a statement that is wrong, not a database that is away
+POSTGRES_SESSION = (
+    "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+)
+
+
+class DatabaseUnavailable(Retryable):
+    """The database did not answer, refused to write, or gave up on a lock.
+
+    When it is raised by a commit, whether the transaction happened is unknown.
+    """
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """A timezone-aware UTC moment; SQLite keeps it as text in UTC that sorts by time."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times; SQLite stores no offset, so give it UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time needs its timezone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Every time that leaves the database is aware and UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's clock: the only one that decides about leases and run_at."""
+
+    type = Timestamp()
+    inherit_cache = True
+
+
+class now_plus(FunctionElement[datetime]):  # noqa: N801
+    """The database's clock plus the given seconds (a number or an SQL expression)."""
+
+    type = Timestamp()
+    inherit_cache = True
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
+    return "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')"
+
+
+@compiles(now_plus, "postgresql")
+def _now_plus_postgresql(element: now_plus, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(now_plus, "sqlite")
+def _now_plus_sqlite(element: now_plus, compiler: SQLCompiler, **kw: Any) -> str:
+    seconds = compiler.process(element.clauses, **kw)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds') || '000')"
+
+
+_lock = Lock()
+_engines: dict[tuple[int, str], Engine] = {}
+_pool_size = 20
+
+
+def configure(pool_size: int) -> None:
+    """Size the connection pool of engines built from now on (a worker's cap on jobs in flight)."""
+    global _pool_size
+    _pool_size = pool_size
+
+
+def engine() -> Engine:
+    """This process's engine for `DATABASE_URL`. Keyed by process: a forked child must not share sockets."""
+    url = settings.load().database_url
+    key = (os.getpid(), url)
+    found = _engines.get(key)
+    if found is None:
+        with _lock:
+            found = _engines.get(key) or _engines.setdefault(key, _build(url))
+    return found
+
+
+def dispose() -> None:
+    """Close this process's connections."""
+    with _lock:
+        for key in [key for key in _engines if key[0] == os.getpid()]:
+            _engines.pop(key).dispose()
+
+
+def _build(url: str) -> Engine:
+    if url.startswith("sqlite"):
+        built = create_engine(
+            url,
+            connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+            pool_size=_pool_size,
+            max_overflow=0,
+        )
+        event.listen(built, "connect", _sqlite_session)
+        event.listen(built, "begin", _sqlite_begin)
+        return built
+    return create_engine(
+        url,
+        connect_args={
+            "connect_timeout": 5,
+            "options": POSTGRES_SESSION,
+            # A peer that went away silently is noticed within this, not after the kernel's fifteen minutes.
+            "tcp_user_timeout": 15_000,
+            "keepalives_idle": 10,
+        },
+        pool_size=_pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+    )
+
+
+def _sqlite_session(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, the driver would say it too late
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    # A plain BEGIN that later writes fails at once when another writer was faster, whatever the busy timeout.
+    reading_only = connection.get_execution_options().get("reading")
+    connection.exec_driver_sql("BEGIN" if reading_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """A writing transaction: commits at the end, rolls back on any exception. Never open it across the network.
+
+    Raises:
+        DatabaseUnavailable: the database is away, full, read-only or locked for too long.
+    """
+    with _translated(), engine().begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading() -> Iterator[Connection]:
+    """A transaction that only reads (on SQLite it waits for no writer).
+
+    Raises:
+        DatabaseUnavailable: the database is away.
+    """
+    with _translated(), engine().connect().execution_options(reading=True) as connection:
+        yield connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("no database connection became free in time") from error
+    except DBAPIError as error:
+        if not _is_unavailable(error):
+            raise
+        raise DatabaseUnavailable(f"the database is not available ({type(error.orig).__name__})") from error
+
+
+def _is_unavailable(error: DBAPIError) -> bool:
+    if isinstance(error, InternalError):
+        return getattr(error.orig, "sqlstate", None) == READ_ONLY_TRANSACTION
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    return getattr(error.orig, "sqlite_errorcode", None) != SQLITE_GENERIC_ERROR

@@ -1,0 +1,76 @@
+"""Customers of a shop ("users" over HTTP), each with at most one Stripe customer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, Index, Row, String, Table, Uuid, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.database import Timestamp, metadata, now
+from core.ids import is_id, new_id
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("account_id", String(64), nullable=False),
+    Column("email", String(320), nullable=False, comment="as given"),
+    Column("email_folded", String(320), nullable=False, comment="one customer however it is capitalised"),
+    Column("full_name", String(200)),
+    Column("stripe_customer_id", String(64)),
+    Column("created_at", Timestamp, nullable=False),
+)
+Index("uq_users_email", users.c.account_id, users.c.email_folded, unique=True)
+
+
+@dataclass(frozen=True)
+class User:
+    """A customer of one account."""
+
+    id: str
+    account_id: str
+    email: str
+    full_name: str | None
+    stripe_customer_id: str | None
+
+
+_SHOWN = [users.c[name] for name in ("id", "account_id", "email", "full_name", "stripe_customer_id")]
+
+
+def find(conn: Connection, account_id: str, user_id: str) -> User | None:
+    """The account's customer with that id, or None."""
+    if not is_id(user_id):
+        return None
+    return _first(conn, (users.c.id == user_id) & (users.c.account_id == account_id))
+
+
+def find_or_add(conn: Connection, account_id: str, email: str, full_name: str | None) -> User:
+    """The account's customer with that address, added when new; a known customer's name stays as it is."""
+    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(users)
+    conn.execute(
+        insert.values(
+            id=new_id(), account_id=account_id, email=email, email_folded=email.lower(), full_name=full_name,
+            created_at=now(),
+        ).on_conflict_do_nothing()
+    )  # fmt: skip
+    found = _first(conn, (users.c.account_id == account_id) & (users.c.email_folded == email.lower()))
+    if found is None:
+        raise LookupError("a customer vanished inside its own transaction")
+    return found
+
+
+def remember_stripe_customer(conn: Connection, user_id: str, stripe_customer_id: str) -> str:
+    """Keep the Stripe customer unless one is kept already; returns the kept one."""
+    conn.execute(
+        update(users)
+        .where(users.c.id == user_id, users.c.stripe_customer_id.is_(None))
+        .values(stripe_customer_id=stripe_customer_id)
+    )
+    return conn.execute(select(users.c.stripe_customer_id).where(users.c.id == user_id)).scalar_one()
+
+
+def _first(conn: Connection, condition: Any) -> User | None:
+    found: Row[Any] | None = conn.execute(select(*_SHOWN).where(condition)).first()
+    return User(**found._mapping) if found else None

@@ -1,0 +1,83 @@
+"""Disputes: Stripe tells of them, we keep what it says and what money they moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Index, String, Table, Uuid, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.database import Timestamp, metadata, now
+from core.domain.payments import Payment
+from core.ids import new_id
+
+CLOSED = ("won", "lost", "warning_closed", "prevented")
+"""Final at Stripe; `warning_*` are inquiries, which move no money."""
+
+disputes = Table(
+    "disputes",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("account_id", String(64), nullable=False),
+    Column("order_id", Uuid(as_uuid=False), ForeignKey("orders.id"), nullable=False),
+    Column("payment_id", Uuid(as_uuid=False), ForeignKey("payments.id"), nullable=False),
+    Column("stripe_dispute_id", String(64), nullable=False),
+    Column("status", String(32), nullable=False, comment="Stripe's word, as is"),
+    Column("amount", BigInteger, nullable=False, comment="minor units"),
+    Column("currency", String(3), nullable=False),
+    Column("reason", String(64)),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)
+Index("uq_disputes_stripe", disputes.c.stripe_dispute_id, unique=True)
+Index("ix_disputes_order", disputes.c.order_id)
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """A dispute; `amount` in minor units of `currency`."""
+
+    id: str
+    stripe_dispute_id: str
+    status: str
+    amount: int
+    currency: str
+    reason: str | None
+    created_at: datetime
+
+
+_SHOWN = [
+    disputes.c[name]
+    for name in ("id", "stripe_dispute_id", "status", "amount", "currency", "reason", "created_at")
+]
+
+
+def keep(conn: Connection, payment: Payment, dispute: dict[str, Any]) -> None:
+    """Insert or update the dispute as Stripe shows it now; a closed one stays closed."""
+    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(disputes)
+    conn.execute(
+        insert.values(
+            id=new_id(), account_id=payment.account_id, order_id=payment.order_id, payment_id=payment.id,
+            stripe_dispute_id=dispute["id"], status=dispute["status"], amount=dispute["amount"],
+            currency=dispute["currency"], reason=dispute.get("reason"), created_at=now(), updated_at=now(),
+        ).on_conflict_do_nothing()
+    )  # fmt: skip
+    conn.execute(
+        update(disputes)
+        .where(disputes.c.stripe_dispute_id == dispute["id"], disputes.c.status.not_in(CLOSED))
+        .values(status=dispute["status"], amount=dispute["amount"], updated_at=now())
+    )
+
+
+def open_on(conn: Connection, order_id: str) -> bool:
+    """Whether any dispute about the order is not closed."""
+    waiting = (disputes.c.order_id == order_id) & disputes.c.status.not_in(CLOSED)
+    return conn.execute(select(disputes.c.id).where(waiting).limit(1)).first() is not None
+
+
+def of_order(conn: Connection, order_id: str) -> list[Dispute]:
+    """The order's disputes, oldest first."""
+    found = conn.execute(select(*_SHOWN).where(disputes.c.order_id == order_id).order_by(disputes.c.id))
+    return [Dispute(**row._mapping) for row in found]

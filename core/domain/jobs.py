@@ -1,0 +1,299 @@
+"""Jobs: every piece of accepted work is a row here. A Celery message only hints that a row is due.
+
+`queued -> running -> succeeded | failed`, `running -> queued` to try again, and two states that wait for a
+person: `quarantined` (poison, or a bug of ours) and `needs_review` (money in doubt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    Uuid,
+    func,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from core.database import JSONDocument, Timestamp, metadata, now, now_plus
+from core.domain import timeline
+from core.errors import Unprocessable
+from core.ids import is_id, new_id
+
+QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
+QUARANTINED, NEEDS_REVIEW = "quarantined", "needs_review"
+STATUSES = (QUEUED, RUNNING, SUCCEEDED, FAILED, QUARANTINED, NEEDS_REVIEW)
+ENDED = frozenset({SUCCEEDED, FAILED, QUARANTINED, NEEDS_REVIEW})
+SYSTEM = "system"
+"""The account of jobs that no customer asked for: webhooks until matched, schedules, canaries."""
+
+FIRST_HINT_SECONDS = 5.0
+"""The web hints a fresh row itself; the sweep waits this long before it hints again."""
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """A job named once: the message's name and the queue that carries it."""
+
+    name: str
+    queue: str
+
+
+PAYMENT_CREATE = JobKind("payments.create", "payments")
+REFUND_CREATE = JobKind("refunds.create", "payments")
+WEBHOOK_PROCESS = JobKind("webhooks.process", "webhooks")
+STATISTICS_RECOMPUTE = JobKind("statistics.recompute", "statistics")
+CANARY = JobKind("maintenance.canary", "maintenance")
+KINDS = {
+    kind.name: kind for kind in (PAYMENT_CREATE, REFUND_CREATE, WEBHOOK_PROCESS, STATISTICS_RECOMPUTE, CANARY)
+}
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("account_id", String(64), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("queue", String(64), nullable=False),
+    Column("args", JSONDocument, nullable=False),
+    Column("order_id", Uuid(as_uuid=False), comment="the order that the work is about, once known"),
+    Column("status", String(16), nullable=False),
+    Column("run_at", Timestamp, nullable=False, comment="not before"),
+    Column("hint_at", Timestamp, nullable=False, comment="when the sweep hints next; never before run_at"),
+    Column("hints", Integer, nullable=False, comment="hints since it was last queued; widens their distance"),
+    Column("attempts", Integer, nullable=False),
+    Column("expiries", Integer, nullable=False, comment="leases that ran out; from the second on it runs alone"),
+    Column("crashes", Integer, nullable=False, comment="leases that ran out while it ran alone, and bugs"),
+    Column("alone", Boolean, nullable=False, comment="whether the current lease has its process to itself"),
+    Column("lease_token", Uuid(as_uuid=False), comment="the fence: every write of an attempt carries it"),
+    Column("lease_expires_at", Timestamp),
+    Column("idempotency_scope", String(128)),
+    Column("idempotency_key", String(255)),
+    Column("fingerprint", String(64), comment="sha256 of the request that the key belongs to"),
+    Column("request_id", String(64)),
+    Column("traceparent", String(64)),
+    Column("result", JSONDocument),
+    Column("error", JSONDocument),
+    Column("detail", Text, comment="why it was last put back, for a person"),
+    Column("created_at", Timestamp, nullable=False),
+    Column("started_at", Timestamp),
+    Column("finished_at", Timestamp),
+    CheckConstraint(f"status IN {STATUSES}", name="status"),
+    CheckConstraint("(status = 'running') = (lease_token IS NOT NULL)", name="lease"),
+)
+Index(
+    "uq_jobs_idempotency",
+    jobs.c.account_id,
+    jobs.c.idempotency_scope,
+    jobs.c.idempotency_key,
+    unique=True,
+    postgresql_where=jobs.c.idempotency_key.is_not(None),
+    sqlite_where=jobs.c.idempotency_key.is_not(None),
+)
+for _name, _column, _status in (
+    ("ix_jobs_due", jobs.c.hint_at, QUEUED),
+    ("ix_jobs_leases", jobs.c.lease_expires_at, RUNNING),
+):
+    Index(_name, _column, postgresql_where=jobs.c.status == _status, sqlite_where=jobs.c.status == _status)
+Index("ix_jobs_order", jobs.c.order_id)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The HTTP request that asks for work.
+
+    Args:
+        id: request id for the logs.
+        traceparent: W3C trace context, carried on the row because a coalesced message cannot carry each.
+        scope: the route that the idempotency key belongs to, for example `POST /orders/{id}/checkout`.
+        key: the caller's Idempotency-Key.
+        fingerprint: sha256 (hex) of method, path and body.
+    """
+
+    id: str | None = None
+    traceparent: str | None = None
+    scope: str | None = None
+    key: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What a request was answered with: the job, and whether this very request made it."""
+
+    job_id: str
+    kind: JobKind
+    order_id: str | None
+    status: str
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as its owner may see it."""
+
+    id: str
+    account_id: str
+    kind: str
+    queue: str
+    args: dict[str, Any]
+    order_id: str | None
+    status: str
+    attempts: int
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    run_at: datetime
+    request_id: str | None
+
+
+class KeyTaken(Exception):
+    """A concurrent request with the same key was faster: run the whole transaction again and it will be found."""
+
+
+_SHOWN = [
+    jobs.c[name]
+    for name in (
+        "id", "account_id", "kind", "queue", "args", "order_id", "status", "attempts", "result", "error",
+        "created_at", "started_at", "finished_at", "run_at", "request_id",
+    )
+]  # fmt: skip
+
+
+def enqueue(
+    conn: Connection,
+    kind: JobKind,
+    args: dict[str, Any],
+    account_id: str = SYSTEM,
+    order_id: str | None = None,
+    request: Request | None = None,
+    job_id: str | None = None,
+) -> Accepted:
+    """Insert a job that is due now. It is accepted when the transaction commits, whatever the broker does.
+
+    Args:
+        args: ids only; what they name is read afresh by every attempt.
+        job_id: a fresh id that the caller already referred to, or None.
+
+    Raises:
+        KeyTaken: the idempotency key was used by a transaction that committed meanwhile.
+    """
+    request = request or Request()
+    job_id = job_id or new_id()
+    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(jobs)
+    made = conn.execute(
+        insert.values(
+            id=job_id, account_id=account_id, kind=kind.name, queue=kind.queue, args=args, order_id=order_id,
+            status=QUEUED, run_at=now(), hint_at=now_plus(FIRST_HINT_SECONDS), hints=1, attempts=0, expiries=0,
+            crashes=0, alone=False, idempotency_scope=request.scope if request.key else None,
+            idempotency_key=request.key, fingerprint=request.fingerprint, request_id=request.id,
+            traceparent=request.traceparent, created_at=now(),
+        )
+        .on_conflict_do_nothing()
+        .returning(jobs.c.id)
+    ).first()  # fmt: skip
+    if made is None:
+        raise KeyTaken(request.key)
+    timeline.write(conn, [(job_id, timeline.Note("accepted", {"kind": kind.name}))])
+    return Accepted(job_id, kind, order_id, QUEUED, fresh=True)
+
+
+def repeated(conn: Connection, account_id: str, request: Request) -> Accepted | None:
+    """The job that an earlier request with the same key made, or None.
+
+    Raises:
+        Unprocessable: the key belongs to a different request.
+    """
+    if request.key is None:
+        return None
+    found = conn.execute(
+        select(jobs.c.id, jobs.c.kind, jobs.c.order_id, jobs.c.status, jobs.c.fingerprint).where(
+            jobs.c.account_id == account_id,
+            jobs.c.idempotency_scope == request.scope,
+            jobs.c.idempotency_key == request.key,
+        )
+    ).first()
+    if found is None:
+        return None
+    if found.fingerprint != request.fingerprint:
+        raise Unprocessable(
+            "this Idempotency-Key was used for another request: use a new key for a new request",
+            type="idempotency-key-reused",
+        )
+    return Accepted(found.id, KINDS[found.kind], found.order_id, found.status, fresh=False)
+
+
+def find(conn: Connection, job_id: str) -> Job | None:
+    """The job, or None. The caller checks whose it is."""
+    if not is_id(job_id):
+        return None
+    found = conn.execute(select(*_SHOWN).where(jobs.c.id == job_id)).first()
+    return _job(found) if found else None
+
+
+def of_order(conn: Connection, order_id: str) -> list[Job]:
+    """The jobs about an order, oldest first."""
+    found = conn.execute(select(*_SHOWN).where(jobs.c.order_id == order_id).order_by(jobs.c.id))
+    return [_job(row) for row in found]
+
+
+def ended(conn: Connection, ids: Iterable[str]) -> set[str]:
+    """Which of `ids` have ended, well or badly."""
+    wanted = jobs.c.id.in_(list(ids)) & jobs.c.status.in_(ENDED)
+    return set(conn.execute(select(jobs.c.id).where(wanted)).scalars())
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How much waits. `oldest_due_seconds` is how long the longest-due queued job has been due (0 if none)."""
+
+    queued: int
+    running: int
+    quarantined: int
+    needs_review: int
+    oldest_due_seconds: float
+
+
+def backlog(conn: Connection) -> Backlog:
+    """Count the jobs that have not come to an end by themselves."""
+    waiting = (QUEUED, RUNNING, QUARANTINED, NEEDS_REVIEW)
+    counts = dict(
+        conn.execute(
+            select(jobs.c.status, func.count()).where(jobs.c.status.in_(waiting)).group_by(jobs.c.status)
+        )
+        .tuples()
+        .all()
+    )
+    oldest, clock = conn.execute(
+        select(func.min(jobs.c.run_at, type_=Timestamp()), now()).where(jobs.c.status == QUEUED)
+    ).one()
+    late = max((clock - oldest).total_seconds(), 0.0) if oldest else 0.0
+    return Backlog(*(counts.get(status, 0) for status in waiting), oldest_due_seconds=late)
+
+
+def last_canary(conn: Connection) -> datetime | None:
+    """When the newest canary came through broker, worker and database."""
+    return conn.execute(
+        select(func.max(jobs.c.finished_at, type_=Timestamp())).where(
+            jobs.c.kind == CANARY.name, jobs.c.status == SUCCEEDED
+        )
+    ).scalar()
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(**row._mapping)

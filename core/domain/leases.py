@@ -1,0 +1,287 @@
+"""Leases and fences: who may work on a job, and who was replaced.
+
+A claim gives each row a lease with a fresh token; every later write of that attempt carries the token. Zero
+rows means that the lease ran out and somebody else may have the job: stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Update, case, func, literal, select, update
+
+from core.database import now, now_plus
+from core.domain import timeline
+from core.domain.jobs import FAILED, NEEDS_REVIEW, QUARANTINED, QUEUED, RUNNING, SUCCEEDED, jobs
+from core.domain.timeline import Note
+from core.errors import Permanent
+from core.ids import new_token
+
+LEASE_SECONDS = 60.0
+EXPIRIES_BEFORE_ALONE = 2
+"""One lost worker re-runs its jobs in company; a job that was there twice runs alone, to find out who kills."""
+CRASHES_BEFORE_QUARANTINE = 3
+LONGEST_HINT_DISTANCE = 60.0
+POISON = Permanent(
+    "the job ended its worker process again and again and was set aside for an operator",
+    type="quarantined", title="The job was set aside", status=500,
+)  # fmt: skip
+
+
+class Fenced(Exception):
+    """The lease is no longer ours: whatever this attempt meant to write, it must not."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job under our lease, with what its flow needs to know."""
+
+    job_id: str
+    kind: str
+    account_id: str
+    order_id: str | None
+    args: dict[str, Any]
+    attempt: int
+    crashes: int
+    token: str
+    created_at: datetime
+    claimed_at: datetime
+    request_id: str | None
+    traceparent: str | None
+
+
+def claim(
+    conn: Connection, kind: str, ids: Sequence[str], alone: bool = False, seconds: float = LEASE_SECONDS
+) -> list[Claim]:
+    """Take the due rows among `ids` in one statement; the others are done, not due, or somebody else's.
+
+    Args:
+        alone: take the suspects (and only them), for a run with the process to itself.
+        seconds: how long the lease lasts, on the database's clock.
+    """
+    suspect = jobs.c.expiries >= EXPIRIES_BEFORE_ALONE
+    due = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.id.in_(ids),
+            jobs.c.kind == kind,
+            jobs.c.status == QUEUED,
+            jobs.c.run_at <= now(),
+            suspect if alone else ~suspect,
+        )
+        # Skipping what another claim holds also means that two claims can never deadlock.
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    token = new_token()
+    taken = conn.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(select(due.c.id)))
+        .values(
+            status=RUNNING,
+            attempts=jobs.c.attempts + 1,
+            alone=alone,
+            lease_token=token,
+            lease_expires_at=now_plus(seconds),
+            started_at=func.coalesce(jobs.c.started_at, now()),
+        )
+        .returning(
+            jobs.c.id, jobs.c.kind, jobs.c.account_id, jobs.c.order_id, jobs.c.args, jobs.c.attempts,
+            jobs.c.crashes, jobs.c.lease_token, jobs.c.created_at, now(), jobs.c.request_id, jobs.c.traceparent,
+        )
+    )  # fmt: skip
+    return [Claim(*row) for row in taken]
+
+
+def suspects(conn: Connection, ids: Sequence[str]) -> list[str]:
+    """Those of `ids` that are queued and must run alone."""
+    wanted = jobs.c.id.in_(ids) & (jobs.c.status == QUEUED) & (jobs.c.expiries >= EXPIRIES_BEFORE_ALONE)
+    return list(conn.execute(select(jobs.c.id).where(wanted)).scalars())
+
+
+def hold(conn: Connection, claim: Claim) -> None:
+    """Check the fence and keep the row locked until this transaction ends.
+
+    Raises:
+        Fenced: the lease is no longer ours.
+    """
+    mine = (jobs.c.id == claim.job_id) & (jobs.c.lease_token == claim.token)
+    if conn.execute(select(jobs.c.id).where(mine).with_for_update()).first() is None:
+        raise Fenced(claim.job_id)
+
+
+def finish(
+    conn: Connection,
+    claim: Claim,
+    status: str,
+    notes: Sequence[Note] = (),
+    result: dict[str, Any] | None = None,
+    error: dict[str, Any] | None = None,
+) -> None:
+    """End the job with `status` and write its notes.
+
+    Raises:
+        Fenced: the lease is no longer ours.
+    """
+    if status not in (SUCCEEDED, FAILED, QUARANTINED, NEEDS_REVIEW):
+        raise ValueError(status)
+    values = {"status": status, "result": result, "error": error, "finished_at": now()}
+    _write(conn, claim, update(jobs).values(**values, **_RELEASED))
+    timeline.write(conn, [(claim.job_id, note) for note in (*notes, Note(status, error))])
+
+
+def retry(
+    conn: Connection,
+    claim: Claim,
+    delay: float,
+    detail: str,
+    notes: Sequence[Note] = (),
+    spends_attempt: bool = True,
+    crashed: bool = False,
+) -> None:
+    """Put the job back, due after `delay` seconds; the sweep hints it then.
+
+    Args:
+        spends_attempt: False gives the attempt back (asked to wait, or nothing was tried).
+        crashed: a bug of ours: counts towards quarantine.
+
+    Raises:
+        Fenced: the lease is no longer ours.
+    """
+    values = {
+        "status": QUEUED,
+        "run_at": now_plus(delay),
+        "hint_at": now_plus(delay),
+        "hints": 0,
+        "detail": detail,
+        "attempts": jobs.c.attempts - (0 if spends_attempt else 1),
+        "crashes": jobs.c.crashes + (1 if crashed else 0),
+    }
+    _write(conn, claim, update(jobs).values(**values, **_RELEASED))
+    again = Note("retry", {"reason": detail, "delay": round(delay, 3)})
+    timeline.write(conn, [(claim.job_id, note) for note in (*notes, again)])
+
+
+def doubt(conn: Connection, claim: Claim, error: dict[str, Any]) -> None:
+    """In the transaction that finished the job: make it wait for a person instead."""
+    conn.execute(update(jobs).where(jobs.c.id == claim.job_id).values(status=NEEDS_REVIEW, error=error))
+    timeline.write(conn, [(claim.job_id, Note(NEEDS_REVIEW, error))])
+
+
+def tie(conn: Connection, claim: Claim, account_id: str, order_id: str) -> None:
+    """In the transaction that finished the job: say which order it was about (a webhook's is known only then)."""
+    known = {"account_id": account_id, "order_id": order_id}
+    conn.execute(update(jobs).where(jobs.c.id == claim.job_id).values(**known))
+
+
+_RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None}
+
+
+def _write(conn: Connection, claim: Claim, statement: Update) -> None:
+    mine = (jobs.c.id == claim.job_id) & (jobs.c.lease_token == claim.token)
+    if conn.execute(statement.where(mine)).rowcount != 1:
+        raise Fenced(claim.job_id)
+
+
+@dataclass(frozen=True)
+class Hint:
+    """A row that somebody should be told about."""
+
+    job_id: str
+    kind: str
+    queue: str
+    alone: bool
+
+
+def due(conn: Connection, limit: int) -> list[Hint]:
+    """Up to `limit` queued rows whose next hint is due, oldest first, with that hint counted as given.
+
+    The distance to the one after doubles from 5 s to 60 s, so that a backlog of any size causes no storm.
+    """
+    wanted = (
+        select(jobs.c.id)
+        .where(jobs.c.status == QUEUED, jobs.c.hint_at <= now())
+        .order_by(jobs.c.hint_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
+    distance = case(
+        (jobs.c.hints >= 4, literal(LONGEST_HINT_DISTANCE)),
+        (jobs.c.hints == 3, literal(40.0)),
+        (jobs.c.hints == 2, literal(20.0)),
+        (jobs.c.hints == 1, literal(10.0)),
+        else_=literal(5.0),
+    )
+    found = conn.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(select(wanted.c.id)))
+        .values(hint_at=now_plus(distance), hints=jobs.c.hints + 1)
+        .returning(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.expiries)
+    )
+    return [Hint(row.id, row.kind, row.queue, row.expiries >= EXPIRIES_BEFORE_ALONE) for row in found]
+
+
+def expire(conn: Connection, limit: int) -> list[str]:
+    """Take the lease from up to `limit` jobs whose worker did not come back in time; returns their ids.
+
+    Only a job that had its process to itself is blamed; the third time it is quarantined.
+    """
+    over = (
+        select(jobs.c.id)
+        .where(jobs.c.status == RUNNING, jobs.c.lease_expires_at < now())
+        .order_by(jobs.c.lease_expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
+    crashes = jobs.c.crashes + case((jobs.c.alone, 1), else_=0)
+    poison = crashes >= CRASHES_BEFORE_QUARANTINE
+    expired = conn.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(select(over.c.id)))
+        .values(
+            status=case((poison, QUARANTINED), else_=QUEUED),
+            finished_at=case((poison, now()), else_=None),
+            expiries=jobs.c.expiries + 1,
+            crashes=crashes,
+            run_at=now(),
+            hint_at=now(),
+            hints=0,
+            detail="the lease ran out",
+            **_RELEASED,
+        )
+        .returning(jobs.c.id, jobs.c.status, jobs.c.expiries, jobs.c.crashes)
+    ).all()
+    quarantined = [row.id for row in expired if row.status == QUARANTINED]
+    if quarantined:
+        conn.execute(update(jobs).where(jobs.c.id.in_(quarantined)).values(error=POISON.as_problem()))
+    timeline.write(
+        conn,
+        [
+            (row.id, Note("lease expired", {"times": row.expiries, "crashes": row.crashes, "now": row.status}))
+            for row in expired
+        ],
+    )
+    return [row.id for row in expired]
+
+
+def resume(conn: Connection, job_id: str, by: str) -> bool:
+    """An operator sends a quarantined or doubtful job back to the queue; False if it is in no such state.
+
+    Args:
+        by: who decided, for the timeline.
+    """
+    sent = conn.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.status.in_((QUARANTINED, NEEDS_REVIEW)))
+        .values(
+            status=QUEUED, run_at=now(), hint_at=now(), hints=0, crashes=0, expiries=0, error=None, finished_at=None
+        )
+    )
+    if sent.rowcount == 1:
+        timeline.write(conn, [(job_id, Note("resumed", {"by": by}))])
+    return sent.rowcount == 1

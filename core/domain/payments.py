@@ -1,0 +1,234 @@
+"""Payments: one row for each PaymentIntent that we ask Stripe for.
+
+`creating -> requires_payment -> requires_action | processing -> succeeded | canceled`, with `unknown` (an
+answer was lost) and `needs_review` beside them. An order has at most one payment that can still be paid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    Uuid,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from core.database import JSONDocument, Timestamp, metadata, now
+from core.domain import jobs, orders
+from core.errors import Conflict
+from core.ids import is_id, new_id
+
+CREATING, REQUIRES_PAYMENT, REQUIRES_ACTION = "creating", "requires_payment", "requires_action"
+PROCESSING, SUCCEEDED, CANCELED = "processing", "succeeded", "canceled"
+UNKNOWN, NEEDS_REVIEW = "unknown", "needs_review"
+STATUSES = (
+    CREATING, REQUIRES_PAYMENT, REQUIRES_ACTION, PROCESSING, SUCCEEDED, CANCELED, UNKNOWN, NEEDS_REVIEW,
+)  # fmt: skip
+LIVE = (CREATING, REQUIRES_PAYMENT, REQUIRES_ACTION, PROCESSING, UNKNOWN, NEEDS_REVIEW)
+UNCREATED = (CREATING, UNKNOWN)
+
+payments = Table(
+    "payments",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("account_id", String(64), nullable=False),
+    Column("order_id", Uuid(as_uuid=False), ForeignKey("orders.id"), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("amount", BigInteger, nullable=False, comment="minor units"),
+    Column("currency", String(3), nullable=False),
+    Column("amount_received", BigInteger, nullable=False, comment="minor units captured by Stripe"),
+    Column("epoch", Integer, nullable=False, comment="advances only on proof that nothing happened"),
+    Column("epoch_at", Timestamp, nullable=False, comment="no key of this epoch is older than this"),
+    Column("params", JSONDocument, comment="the exact parameters that the key was first used with"),
+    Column("payment_intent_id", String(64)),
+    Column("charge_id", String(64)),
+    Column("client_secret", String(255)),
+    Column("test_mode", Boolean, nullable=False, comment="made with Stripe off: no money can move"),
+    Column("detail", Text, comment="why it is unknown or needs review, or the last decline"),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    CheckConstraint(f"status IN {STATUSES}", name="status"),
+    CheckConstraint("amount > 0 AND amount_received >= 0", name="amounts"),
+)
+Index(
+    "uq_payments_live",
+    payments.c.order_id,
+    unique=True,
+    postgresql_where=payments.c.status.in_(LIVE),
+    sqlite_where=payments.c.status.in_(LIVE),
+)
+Index("ix_payments_order", payments.c.order_id)
+Index("uq_payments_intent", payments.c.payment_intent_id, unique=True)
+
+
+@dataclass(frozen=True)
+class Payment:
+    """A payment; amounts in minor units of `currency`."""
+
+    id: str
+    account_id: str
+    order_id: str
+    status: str
+    amount: int
+    currency: str
+    amount_received: int
+    epoch: int
+    epoch_at: datetime
+    params: dict[str, Any] | None
+    payment_intent_id: str | None
+    charge_id: str | None
+    client_secret: str | None
+    test_mode: bool
+    detail: str | None
+    created_at: datetime
+
+    @property
+    def idempotency_key(self) -> str:
+        """The key of every POST that creates this payment's PaymentIntent."""
+        return f"payment:{self.id}:{self.epoch}"
+
+
+_SHOWN = [
+    payments.c[name]
+    for name in (
+        "id", "account_id", "order_id", "status", "amount", "currency", "amount_received", "epoch", "epoch_at",
+        "params", "payment_intent_id", "charge_id", "client_secret", "test_mode", "detail", "created_at",
+    )
+]  # fmt: skip
+
+
+def request_checkout(
+    conn: Connection, *, account_id: str, order_id: str, request: jobs.Request
+) -> jobs.Accepted:
+    """Accept a checkout: one job per request, one live payment per order however many ask.
+
+    Raises:
+        NotFound: no such order in the account.
+        Conflict: the order is paid already, canceled, or its payment waits for an operator.
+        Unprocessable: the key belongs to another request.
+        jobs.KeyTaken: run the transaction again.
+    """
+    order = orders.lock(conn, account_id, order_id)
+    earlier = jobs.repeated(conn, account_id, request)
+    if earlier:
+        return earlier
+    if order.status not in (orders.PENDING, orders.AWAITING_PAYMENT):
+        raise Conflict(f"the order is {order.status}: it cannot be checked out", type=f"order-{order.status}")
+    payment = _live(conn, order.id)
+    if payment is None:
+        payment = _open(conn, order)
+    elif payment.status == NEEDS_REVIEW:
+        raise Conflict("the order's payment waits for an operator", type="payment-needs-review")
+    elif request.key is None:
+        running = _last_checkout(conn, order.id, payment.id)
+        if running:
+            return running
+    args = {"order_id": order.id, "payment_id": payment.id}
+    return jobs.enqueue(conn, jobs.PAYMENT_CREATE, args, account_id, order.id, request)
+
+
+def get(conn: Connection, payment_id: str) -> Payment:
+    """The payment.
+
+    Raises:
+        LookupError: there is none: an id of ours names no row.
+    """
+    found = _first(conn, payments.c.id == payment_id)
+    if found is None:
+        raise LookupError(f"payment {payment_id}")
+    return found
+
+
+def of_intent(conn: Connection, payment_intent_id: str, claimed_id: str | None = None) -> Payment | None:
+    """The payment of a PaymentIntent.
+
+    Args:
+        claimed_id: the payment id in the PaymentIntent's metadata, for a webhook that arrives before Stripe's
+            answer to our own call was stored; only a payment without a PaymentIntent can be claimed.
+    """
+    found = _first(conn, payments.c.payment_intent_id == payment_intent_id)
+    if found is None and claimed_id and is_id(claimed_id):
+        found = _first(conn, (payments.c.id == claimed_id) & payments.c.payment_intent_id.is_(None))
+    return found
+
+
+def of_order(conn: Connection, order_id: str) -> list[Payment]:
+    """The order's payments, oldest first."""
+    found = conn.execute(select(*_SHOWN).where(payments.c.order_id == order_id).order_by(payments.c.id))
+    return [Payment(**row._mapping) for row in found]
+
+
+def captured(conn: Connection, order_id: str) -> int:
+    """Minor units that Stripe captured for the order."""
+    received = (payments.c.order_id == order_id) & (payments.c.status == SUCCEEDED)
+    return int(conn.execute(select(func.coalesce(func.sum(payments.c.amount_received), 0)).where(received)).scalar_one())
+
+
+def freeze(conn: Connection, payment: Payment, params: dict[str, Any]) -> None:
+    """Keep the parameters that go with the key; only the first ones count."""
+    conn.execute(
+        update(payments).where(payments.c.id == payment.id, payments.c.params.is_(None)).values(params=params)
+    )
+
+
+def change(conn: Connection, payment: Payment, **values: Any) -> bool:
+    """Write `values` if the payment is still in the status that the caller saw; False if it moved meanwhile."""
+    seen = (payments.c.id == payment.id) & (payments.c.status == payment.status)
+    written = conn.execute(update(payments).where(seen).values(updated_at=now(), **values))
+    return written.rowcount == 1
+
+
+def advance(conn: Connection, payment: Payment) -> None:
+    """Give the payment a fresh key, on proof that the old one did nothing."""
+    seen = (payments.c.id == payment.id) & (payments.c.epoch == payment.epoch)
+    conn.execute(
+        update(payments)
+        .where(seen, payments.c.status.in_(UNCREATED))
+        .values(epoch=payment.epoch + 1, epoch_at=now(), params=None, updated_at=now())
+    )
+
+
+def _open(conn: Connection, order: orders.Order) -> Payment:
+    payment_id = new_id()
+    conn.execute(
+        insert(payments).values(
+            id=payment_id, account_id=order.account_id, order_id=order.id, status=CREATING, amount=order.total,
+            currency=order.currency, amount_received=0, epoch=0, epoch_at=now(), test_mode=False,
+            created_at=now(), updated_at=now(),
+        )
+    )  # fmt: skip
+    return get(conn, payment_id)
+
+
+def _live(conn: Connection, order_id: str) -> Payment | None:
+    return _first(conn, (payments.c.order_id == order_id) & payments.c.status.in_(LIVE))
+
+
+def _last_checkout(conn: Connection, order_id: str, payment_id: str) -> jobs.Accepted | None:
+    for job in reversed(jobs.of_order(conn, order_id)):
+        theirs = job.kind == jobs.PAYMENT_CREATE.name and job.args["payment_id"] == payment_id
+        if theirs and job.status in (jobs.QUEUED, jobs.RUNNING, jobs.SUCCEEDED):
+            return jobs.Accepted(job.id, jobs.PAYMENT_CREATE, order_id, job.status, fresh=False)
+    return None
+
+
+def _first(conn: Connection, condition: Any) -> Payment | None:
+    found: Row[Any] | None = conn.execute(select(*_SHOWN).where(condition)).first()
+    return Payment(**found._mapping) if found else None

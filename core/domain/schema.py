@@ -1,0 +1,23 @@
+"""Every table in one place, for migrations and for tests."""
+
+from __future__ import annotations
+
+from core.database import metadata
+from core.domain import (
+    accounts,
+    customers,
+    disputes,
+    jobs,
+    ledger,
+    orders,
+    payments,
+    refunds,
+    statistics,
+    timeline,
+    webhooks,
+)
+
+__all__ = [
+    "accounts", "customers", "disputes", "jobs", "ledger", "metadata", "orders", "payments", "refunds",
+    "statistics", "timeline", "webhooks",
+]  # fmt: skip

@@ -1,0 +1,151 @@
+"""What Stripe shows of an object, applied to our rows: only legal moves, each posted to the ledger once.
+
+Every function expects the order's lock (`orders.lock`) and a row read under it. Each returns None, or why a
+person must look; the money is recorded either way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from core.domain import disputes, ledger, orders, payments, refunds
+from core.domain.orders import Order
+from core.domain.payments import Payment
+from core.domain.refunds import Refund
+
+# docs.stripe.com/payments/paymentintents/lifecycle
+INTENT_STATUS = {
+    "requires_payment_method": payments.REQUIRES_PAYMENT,
+    "requires_confirmation": payments.REQUIRES_PAYMENT,
+    "requires_action": payments.REQUIRES_ACTION,
+    "processing": payments.PROCESSING,
+    "requires_capture": payments.PROCESSING,
+    "succeeded": payments.SUCCEEDED,
+    "canceled": payments.CANCELED,
+}
+REFUND_STATUS = {
+    "pending": refunds.PENDING,
+    "requires_action": refunds.REQUIRES_ACTION,
+    "succeeded": refunds.SUCCEEDED,
+    "failed": refunds.FAILED,
+    "canceled": refunds.CANCELED,
+}
+
+
+def intent_seen(
+    conn: Connection, order: Order, payment: Payment, intent: dict[str, Any], livemode: bool | None = None
+) -> str | None:
+    """Apply a PaymentIntent as Stripe shows it.
+
+    Args:
+        livemode: what this deployment's key implies, or None when that is not known.
+    """
+    doubt = _mismatch(payment, intent, livemode)
+    if doubt:
+        payments.change(conn, payment, status=payments.NEEDS_REVIEW, detail=doubt)
+        return doubt
+    status = INTENT_STATUS[intent["status"]]
+    if payment.status == payments.SUCCEEDED:
+        return None if status == payments.SUCCEEDED else f"Stripe shows {status} for a payment that succeeded"
+    if payment.status == payments.CANCELED and status != payments.SUCCEEDED:
+        return None
+    decline = intent.get("last_payment_error") or {}
+    payments.change(
+        conn,
+        payment,
+        status=status,
+        payment_intent_id=intent["id"],
+        client_secret=intent.get("client_secret") or payment.client_secret,
+        charge_id=intent.get("latest_charge"),
+        amount_received=intent.get("amount_received") or 0,
+        test_mode=bool(intent.get("test_mode")),
+        detail=decline.get("message"),
+    )
+    if status == payments.SUCCEEDED:
+        ledger.post(
+            conn, ledger.PAYMENT, cause=intent["id"], account_id=payment.account_id, order_id=payment.order_id,
+            currency=payment.currency, amount=intent["amount_received"],
+        )  # fmt: skip
+    captured = settle_order(conn, order)
+    return f"the order is paid {captured} of {order.total}" if captured > order.total else None
+
+
+def refund_seen(conn: Connection, order: Order, refund: Refund, seen: dict[str, Any]) -> str | None:
+    """Apply a refund as Stripe shows it. A refund that succeeded can fail later; a failed one stays failed."""
+    if (seen["amount"], seen["currency"]) != (refund.amount, refund.currency):
+        doubt = f"Stripe shows {seen['amount']} {seen['currency']} for a refund of {refund.amount} {refund.currency}"
+        refunds.change(conn, refund, status=refunds.NEEDS_REVIEW, detail=doubt)
+        return doubt
+    status = REFUND_STATUS[seen["status"]]
+    if refund.status in refunds.RETURNED:
+        return None if status in refunds.RETURNED else f"Stripe shows {status} for a refund that {refund.status}"
+    reverted = refund.status == refunds.SUCCEEDED and status in refunds.RETURNED
+    if refund.status == refunds.SUCCEEDED and not reverted:
+        return None
+    refunds.change(
+        conn, refund, status=status, stripe_refund_id=seen["id"], detail=seen.get("failure_reason")
+    )
+    moved = {refunds.SUCCEEDED: ledger.REFUND}.get(status) or (ledger.REFUND_REVERSAL if reverted else None)
+    if moved:
+        ledger.post(
+            conn, moved, cause=seen["id"], account_id=refund.account_id, order_id=refund.order_id,
+            currency=refund.currency, amount=refund.amount,
+        )  # fmt: skip
+    settle_order(conn, order)
+    captured, gone = payments.captured(conn, order.id), refunds.total(conn, order.id)
+    return f"refunds of {gone} stand against {captured} captured" if gone > captured else None
+
+
+def dispute_seen(conn: Connection, payment: Payment, dispute: dict[str, Any], moved: str | None) -> None:
+    """Apply a dispute as Stripe shows it.
+
+    Args:
+        moved: `ledger.DISPUTE_WITHDRAWN` or `ledger.DISPUTE_REINSTATED` when funds moved, else None.
+    """
+    disputes.keep(conn, payment, dispute)
+    orders.flag_dispute(conn, payment.order_id, disputes.open_on(conn, payment.order_id))
+    if moved:
+        ledger.post(
+            conn, moved, cause=dispute["id"], account_id=payment.account_id, order_id=payment.order_id,
+            currency=dispute["currency"], amount=dispute["amount"],
+        )  # fmt: skip
+
+
+def settle_order(conn: Connection, order: Order) -> int:
+    """Derive the order's status from its payments and refunds; returns the minor units captured."""
+    captured = payments.captured(conn, order.id)
+    orders.move(conn, order, _status(conn, order, captured))
+    return captured
+
+
+def _status(conn: Connection, order: Order, captured: int) -> str:
+    if captured == 0:
+        if order.status == orders.CANCELED:
+            return orders.CANCELED
+        waiting = any(
+            payment.status in payments.LIVE and payment.payment_intent_id
+            for payment in payments.of_order(conn, order.id)
+        )
+        return orders.AWAITING_PAYMENT if waiting else orders.PENDING
+    refunded = refunds.total(conn, order.id, settled=True)
+    if refunded == 0:
+        return orders.PAID
+    return orders.REFUNDED if refunded >= captured else orders.PARTIALLY_REFUNDED
+
+
+def _mismatch(payment: Payment, intent: dict[str, Any], livemode: bool | None) -> str | None:
+    expected = {"amount": payment.amount, "currency": payment.currency}
+    if payment.payment_intent_id:
+        expected["id"] = payment.payment_intent_id
+    if livemode is not None and not intent.get("test_mode"):
+        expected["livemode"] = livemode
+    if intent["status"] == "succeeded":
+        expected["amount_received"] = payment.amount
+    wrong = [
+        f"{name} {intent.get(name)} where {value} was expected"
+        for name, value in expected.items()
+        if intent.get(name) != value
+    ]
+    return f"Stripe shows {', '.join(wrong)}" if wrong else None

@@ -1,0 +1,270 @@
+"""Statistics per customer and per day, never across currencies.
+
+A customer's numbers are counted when asked. The shop's days are a table that a job rebuilds, so `as_of` says
+how fresh they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    String,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import Date
+
+from core.database import Timestamp, metadata, now
+from core.domain import jobs
+from core.domain.ledger import PAYMENT, REFUND, REFUND_REVERSAL, transfers
+from core.domain.orders import orders
+
+daily_statistics = Table(
+    "daily_statistics",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("day", Date, primary_key=True, comment="UTC"),
+    Column("currency", String(3), primary_key=True),
+    Column("orders", Integer, nullable=False, comment="orders placed on that day"),
+    Column("paid_orders", Integer, nullable=False, comment="orders paid on that day"),
+    Column("gross", BigInteger, nullable=False, comment="captured on that day, minor units"),
+    Column("refunded", BigInteger, nullable=False, comment="refunded on that day, minor units"),
+)
+statistics_runs = Table(
+    "statistics_runs",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("as_of", Timestamp, nullable=False),
+)
+
+
+class utc_day(FunctionElement[str]):  # noqa: N801 - reads as the SQL function that it is
+    """The UTC day of a moment, as `YYYY-MM-DD` text."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(utc_day, "postgresql")
+def _utc_day_postgresql(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"to_char({compiler.process(element.clauses, **kw)} AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+
+
+@compiles(utc_day, "sqlite")
+def _utc_day_sqlite(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"substr({compiler.process(element.clauses, **kw)}, 1, 10)"
+
+
+@dataclass(frozen=True)
+class UserCurrency:
+    """One currency of a customer; `total_spent` is captured less refunded, `avg_order` that per paid order."""
+
+    currency: str
+    total_orders: int
+    paid_orders: int
+    total_spent: int
+    avg_order: int
+
+
+@dataclass(frozen=True)
+class UserStatistics:
+    """A customer's numbers; amounts in minor units."""
+
+    user_id: str
+    as_of: datetime
+    currencies: tuple[UserCurrency, ...]
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day (UTC) in one currency; amounts in minor units."""
+
+    day: date
+    currency: str
+    orders: int
+    paid_orders: int
+    gross: int
+    refunded: int
+    net: int
+
+
+@dataclass(frozen=True)
+class CurrencyTotal:
+    """A currency's sum over the days asked for; amounts in minor units."""
+
+    currency: str
+    orders: int
+    paid_orders: int
+    gross: int
+    refunded: int
+    net: int
+
+
+@dataclass(frozen=True)
+class ShopStatistics:
+    """The shop's days as last rebuilt; `as_of` is None before the first rebuild."""
+
+    as_of: datetime | None
+    series: tuple[Day, ...]
+    totals: tuple[CurrencyTotal, ...]
+
+
+def of_user(conn: Connection, account_id: str, user_id: str) -> UserStatistics:
+    """Count a customer's orders and money, per currency."""
+    mine = (orders.c.account_id == account_id) & (orders.c.user_id == user_id)
+    counted = dict(
+        conn.execute(select(orders.c.currency, func.count()).where(mine).group_by(orders.c.currency))
+        .tuples()
+        .all()
+    )
+    moved = conn.execute(
+        select(
+            transfers.c.currency,
+            func.count(func.distinct(case((transfers.c.kind == PAYMENT, transfers.c.order_id)))).label("paid"),
+            _sum(_signed()).label("spent"),
+        )
+        .join(orders, orders.c.id == transfers.c.order_id)
+        .where(mine)
+        .group_by(transfers.c.currency)
+    ).all()
+    money = {row.currency: (row.paid, int(row.spent)) for row in moved}
+    return UserStatistics(
+        user_id=user_id,
+        as_of=conn.execute(select(now())).scalar_one(),
+        currencies=tuple(
+            UserCurrency(currency, count, paid, spent, _average(spent, paid))
+            for currency, count in sorted(counted.items())
+            for paid, spent in [money.get(currency, (0, 0))]
+        ),
+    )
+
+
+def of_shop(
+    conn: Connection, account_id: str, from_day: date, to_day: date, currency: str | None = None
+) -> ShopStatistics:
+    """The rebuilt days from `from_day` to `to_day`, both included, and their totals per currency."""
+    table = daily_statistics.c
+    wanted = (table.account_id == account_id) & table.day.between(from_day, to_day)
+    if currency:
+        wanted = wanted & (table.currency == currency)
+    shown = (table.day, table.currency, table.orders, table.paid_orders, table.gross, table.refunded)
+    rows = conn.execute(select(*shown).where(wanted).order_by(table.day, table.currency)).all()
+    series = tuple(Day(*row, net=row.gross - row.refunded) for row in rows)
+    as_of = select(statistics_runs.c.as_of).where(statistics_runs.c.account_id == account_id)
+    return ShopStatistics(conn.execute(as_of).scalar(), series, _totals(series))
+
+
+def request_recompute(conn: Connection, *, account_id: str, request: jobs.Request) -> jobs.Accepted:
+    """Accept a rebuild of the account's days.
+
+    Raises:
+        Unprocessable: the key belongs to another request.
+        jobs.KeyTaken: run the transaction again.
+    """
+    earlier = jobs.repeated(conn, account_id, request)
+    return earlier or jobs.enqueue(
+        conn, jobs.STATISTICS_RECOMPUTE, {"account_id": account_id}, account_id, request=request
+    )
+
+
+def accounts(conn: Connection) -> list[str]:
+    """The accounts that have orders."""
+    return list(conn.execute(select(orders.c.account_id).distinct()).scalars())
+
+
+def rebuild(conn: Connection, account_id: str) -> int:
+    """Count the account's days anew from its orders and its ledger; returns how many rows that made."""
+    as_of = conn.execute(select(now())).scalar_one()
+    days: dict[tuple[str, str], dict[str, int]] = {}
+    for day, currency, placed in conn.execute(
+        select(utc_day(orders.c.created_at), orders.c.currency, func.count())
+        .where(orders.c.account_id == account_id)
+        .group_by(utc_day(orders.c.created_at), orders.c.currency)
+    ):
+        days.setdefault((day, currency), dict(_NOTHING))["orders"] = placed
+    paid = case((transfers.c.kind == PAYMENT, transfers.c.amount), else_=0)
+    for day, currency, paid_orders, gross, net in conn.execute(
+        select(
+            utc_day(transfers.c.posted_at),
+            transfers.c.currency,
+            func.count(func.distinct(case((transfers.c.kind == PAYMENT, transfers.c.order_id)))),
+            _sum(paid),
+            _sum(_signed()),
+        )
+        .where(transfers.c.account_id == account_id, transfers.c.kind.in_((PAYMENT, REFUND, REFUND_REVERSAL)))
+        .group_by(utc_day(transfers.c.posted_at), transfers.c.currency)
+    ):
+        found = days.setdefault((day, currency), dict(_NOTHING))
+        found.update(paid_orders=paid_orders, gross=int(gross), refunded=int(gross) - int(net))
+    _replace(conn, account_id, days)
+    _stamp(conn, account_id, as_of)
+    return len(days)
+
+
+_NOTHING = {"orders": 0, "paid_orders": 0, "gross": 0, "refunded": 0}
+
+
+def _replace(conn: Connection, account_id: str, days: dict[tuple[str, str], dict[str, int]]) -> None:
+    conn.execute(delete(daily_statistics).where(daily_statistics.c.account_id == account_id))
+    rows = [
+        {"account_id": account_id, "day": date.fromisoformat(day), "currency": currency, **numbers}
+        for (day, currency), numbers in days.items()
+    ]
+    if rows:
+        conn.execute(insert(daily_statistics), rows)
+
+
+def _stamp(conn: Connection, account_id: str, as_of: datetime) -> None:
+    upsert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(statistics_runs)
+    conn.execute(
+        upsert.values(account_id=account_id, as_of=as_of).on_conflict_do_update(
+            index_elements=["account_id"], set_={"as_of": as_of}
+        )
+    )
+
+
+def _signed() -> ColumnElement[int]:
+    return case(
+        (transfers.c.kind.in_((PAYMENT, REFUND_REVERSAL)), transfers.c.amount),
+        (transfers.c.kind == REFUND, -transfers.c.amount),
+        else_=0,
+    )
+
+
+def _sum(amount: ColumnElement[int]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(amount), 0)
+
+
+def _average(total: int, count: int) -> int:
+    """Rounded half up, in minor units."""
+    return (2 * total + count) // (2 * count) if count else 0
+
+
+def _totals(series: Sequence[Day]) -> tuple[CurrencyTotal, ...]:
+    return tuple(
+        CurrencyTotal(
+            currency,
+            **{
+                name: sum(getattr(day, name) for day in series if day.currency == currency)
+                for name in ("orders", "paid_orders", "gross", "refunded", "net")
+            },
+        )
+        for currency in sorted({day.currency for day in series})
+    )

@@ -1,0 +1,62 @@
+"""A job's timeline: append-only, written in the transaction that it describes, read by people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, Uuid, insert, select
+
+from core.clock import utcnow
+from core.database import JSONDocument, Timestamp, metadata
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    Column("job_id", Uuid(as_uuid=False), nullable=False),
+    Column("at", Timestamp, nullable=False),
+    Column("what", String(200), nullable=False),
+    Column("data", JSONDocument),
+)
+Index("ix_job_events_job", job_events.c.job_id, job_events.c.id)
+
+
+@dataclass(frozen=True)
+class Note:
+    """One line of a timeline before it is written."""
+
+    what: str
+    data: dict[str, Any] | None = None
+    at: datetime = field(default_factory=utcnow)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a timeline as it was written."""
+
+    id: int
+    at: datetime
+    what: str
+    data: dict[str, Any] | None
+
+
+def write(conn: Connection, notes: Iterable[tuple[str, Note]]) -> None:
+    """Append `(job id, note)` pairs in one statement."""
+    rows = [
+        {"job_id": job_id, "at": note.at, "what": note.what[:200], "data": note.data} for job_id, note in notes
+    ]
+    if rows:
+        conn.execute(insert(job_events), rows)
+
+
+def read(conn: Connection, job_id: str, after: int = 0) -> list[Event]:
+    """The timeline of a job, oldest first; only events with an id above `after`."""
+    found = conn.execute(
+        select(job_events.c.id, job_events.c.at, job_events.c.what, job_events.c.data)
+        .where(job_events.c.job_id == job_id, job_events.c.id > after)
+        .order_by(job_events.c.id)
+    )
+    return [Event(*row) for row in found]

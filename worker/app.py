@@ -1,0 +1,37 @@
+"""The Celery app and what happens when a worker starts and stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_init, worker_shutting_down
+
+from core import database, logs, settings
+from worker import runner
+
+settings.start()
+
+app = Celery("counterfoil", include=["worker.tasks"])
+app.config_from_object("celeryconfig")
+
+POOL_CONNECTIONS = 20
+"""A job holds a connection only inside its short transactions, so a process needs fewer than jobs in flight."""
+
+
+@setup_logging.connect(weak=False)
+def _log(**_: Any) -> None:
+    logs.configure()  # with a receiver here, Celery leaves the handlers alone
+
+
+@worker_init.connect(weak=False)
+def _size(sender: Any, **_: Any) -> None:
+    shared = "prefork" not in str(sender.pool_cls)
+    cap = sender.concurrency if shared else 1  # a prefork child runs one message at a time
+    runner.configure(cap)
+    database.configure(min(cap, POOL_CONNECTIONS) + 2)
+
+
+@worker_shutting_down.connect(weak=False)
+def _stop(**_: Any) -> None:
+    runner.runner().stopping.set()  # claim nothing more; what runs is finished

@@ -1,0 +1,19 @@
+"""What the worker does for each kind of job: plain functions that know no Celery."""
+
+from __future__ import annotations
+
+from core.domain import jobs
+from worker.flows.canary import sing
+from worker.flows.charge import create_payment
+from worker.flows.refund import create_refund
+from worker.flows.statistics import recompute
+from worker.flows.webhook import process_webhook
+from worker.runner import Flow
+
+FLOWS: dict[str, Flow] = {
+    jobs.PAYMENT_CREATE.name: create_payment,
+    jobs.REFUND_CREATE.name: create_refund,
+    jobs.WEBHOOK_PROCESS.name: process_webhook,
+    jobs.STATISTICS_RECOMPUTE.name: recompute,
+    jobs.CANARY.name: sing,
+}

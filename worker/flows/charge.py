@@ -1,0 +1,142 @@
+"""Checkout: one unconfirmed PaymentIntent per payment, whose client_secret the customer pays with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from core import get_logger, monitor, payment
+from core.clock import utcnow
+from core.database import reading
+from core.domain import customers, orders, payments
+from core.domain.payments import UNCREATED, Payment
+from core.domain.settlement import intent_seen
+from core.errors import Permanent
+from core.payments import PaymentKeyReused, PaymentRefused, PaymentUnknown
+from worker.flows.keys import KEY_LIFE
+from worker.work import Work
+
+logger = get_logger(__name__)
+
+
+def create_payment(work: Work) -> None:
+    """Create, or find again, the payment's PaymentIntent and hand out its client_secret."""
+    with reading() as conn:
+        row = payments.get(conn, work.args["payment_id"])
+        order = orders.find(conn, row.account_id, row.order_id)
+    if order is None:
+        raise LookupError(f"order {row.order_id}")
+    if row.status not in UNCREATED:  # an earlier attempt, another request or the webhook was faster
+        _answer(work, row, order)
+        return
+    params = row.params or _freeze(work, row, order)
+    intent = _find_or_post(work, row, params)
+    if intent is None:
+        return
+    with work.succeed(_result(row, order, intent)) as conn:
+        order = orders.lock(conn, row.account_id, row.order_id)
+        doubt = intent_seen(conn, order, payments.get(conn, row.id), intent, payment.livemode())
+        if doubt:
+            work.doubt(conn, doubt)
+    logger.info("payment intent created", extra={"payment_id": row.id, "intent_id": intent["id"]})
+
+
+def _answer(work: Work, row: Payment, order: orders.Order) -> None:
+    if row.status == payments.CANCELED:
+        raise Permanent("the payment was canceled: check the order out again", type="payment-canceled", status=409)
+    if row.status == payments.NEEDS_REVIEW:
+        with work.review("the payment waits for an operator"):
+            return
+    intent = {"id": row.payment_intent_id, "client_secret": row.client_secret, "test_mode": row.test_mode}
+    with work.succeed(_result(row, order, intent)):
+        return
+
+
+def _freeze(work: Work, row: Payment, order: orders.Order) -> dict[str, Any]:
+    params = {
+        "amount": row.amount,
+        "currency": row.currency,
+        "customer_id": _customer(work, order),
+        "metadata": {
+            "order_id": row.order_id, "user_id": order.user_id, "payment_id": row.id, "job_id": work.claim.job_id,
+        },
+    }  # fmt: skip
+    with work.step() as conn:
+        payments.freeze(conn, row, params)
+        return payments.get(conn, row.id).params or params
+
+
+def _customer(work: Work, order: orders.Order) -> str:
+    with reading() as conn:
+        user = customers.find(conn, order.account_id, order.user_id)
+    if user is None:
+        raise LookupError(f"user {order.user_id}")
+    if user.stripe_customer_id:
+        return user.stripe_customer_id
+    work.check_time()
+    made = payment.create_customer(
+        email=user.email,
+        name=user.full_name,
+        metadata={"user_id": user.id},
+        idempotency_key=f"customer:{user.id}",
+    )
+    with work.step() as conn:
+        return customers.remember_stripe_customer(conn, user.id, made["id"])
+
+
+def _find_or_post(work: Work, row: Payment, params: dict[str, Any]) -> dict[str, Any] | None:
+    """The PaymentIntent, or None when the job was put back because its answer is still unknown."""
+    if utcnow() - row.epoch_at > KEY_LIFE:
+        found = _look(work, row, params)
+        if found is not None:
+            return found
+        # A day later and Stripe has nothing: the old key did nothing and may be forgotten.
+        with work.again(0.0, "the key is too old and nothing was made with it") as conn:
+            payments.advance(conn, row)
+        return None
+    work.check_time()
+    try:
+        return payment.create_payment_intent(**params, idempotency_key=row.idempotency_key)
+    except PaymentUnknown as error:
+        monitor.add_breadcrumb("answer lost", category="payment", data={"reason": str(error)})
+        return _resolve(work, row, params, error)
+    except PaymentKeyReused as error:
+        with work.review(error.detail) as conn:
+            payments.change(conn, row, status=payments.NEEDS_REVIEW, detail=error.detail)
+        return None
+    except PaymentRefused as error:
+        with work.fail(error) as conn:
+            payments.change(conn, row, status=payments.CANCELED, detail=error.detail)
+        return None
+
+
+def _resolve(work: Work, row: Payment, params: dict[str, Any], error: PaymentUnknown) -> dict[str, Any] | None:
+    found = _look(work, row, params) if error.replayed else None
+    if found is not None:
+        return found
+    with work.again(2.0 if row.status == payments.CREATING else 10.0, str(error)) as conn:
+        if error.replayed:  # Stripe keeps this error for the key, and nothing was made with it
+            payments.advance(conn, row)
+        payments.change(conn, row, status=payments.UNKNOWN, detail=str(error))
+    return None
+
+
+def _look(work: Work, row: Payment, params: dict[str, Any]) -> dict[str, Any] | None:
+    """What Stripe has of this payment; lists read their own writes, search does not."""
+    work.check_time()
+    created_gte = int((row.epoch_at - timedelta(minutes=5)).timestamp())
+    for intent in payment.list_payment_intents(customer_id=params["customer_id"], created_gte=created_gte):
+        if (intent.get("metadata") or {}).get("payment_id") == row.id:
+            return intent
+    return None
+
+
+def _result(row: Payment, order: orders.Order, intent: dict[str, Any]) -> dict[str, Any]:
+    result = {
+        "order_id": row.order_id,
+        "total": order.total,
+        "currency": row.currency,
+        "client_secret": intent["client_secret"],
+        "payment_intent_id": intent["id"],
+    }
+    return {**result, "test_mode": True} if intent.get("test_mode") else result

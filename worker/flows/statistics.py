@@ -1,0 +1,25 @@
+"""Statistics: rebuild the days of one account, or of all when the schedule asks."""
+
+from __future__ import annotations
+
+from core import get_logger, monitor
+from core.database import reading
+from core.domain import statistics
+from worker.work import Work
+
+logger = get_logger(__name__)
+
+
+def recompute(work: Work) -> None:
+    """Rebuild each account's days from its orders and its ledger, one transaction per account."""
+    one = work.args.get("account_id")
+    with reading() as conn:
+        accounts = [one] if one else statistics.accounts(conn)
+    rows = 0
+    with monitor.trace("statistics.recompute"):
+        for account_id in accounts:
+            with work.step() as conn:
+                rows += statistics.rebuild(conn, account_id)
+    with work.succeed({"accounts": len(accounts), "rows": rows}):
+        pass
+    logger.info("statistics rebuilt", extra={"accounts": len(accounts), "rows": rows})

@@ -1,0 +1,160 @@
+"""A Stripe event: a hint that something moved. Find the row, learn the truth, apply it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection
+
+from core import cache, get_logger, payment
+from core.database import reading
+from core.domain import leases, ledger, orders, payments, refunds, webhooks
+from core.domain.orders import Order
+from core.domain.payments import Payment
+from core.domain.settlement import dispute_seen, intent_seen, refund_seen
+from core.domain.webhooks import WebhookEvent
+from core.errors import Retryable
+from worker.work import Work
+
+logger = get_logger(__name__)
+
+OUR_MARKS = ("order_id", "payment_id", "refund_id")
+SNOOZES = 8
+"""Attempts (about four minutes) for our own answer to be stored before an event counts as unmatched."""
+TERMINAL = {"payment_intent.succeeded", "payment_intent.canceled"}
+
+Apply = Callable[[Connection, Order], str | None]
+
+
+def process_webhook(work: Work) -> None:
+    """Process one stored event."""
+    with reading() as conn:
+        event = webhooks.get(conn, work.args["event_id"])
+    if event.status != webhooks.RECEIVED:
+        with work.succeed({"event_id": event.id, "outcome": event.status}):
+            return
+    seen = json.loads(event.payload)["data"]["object"]
+    handler = _handler(event.type)
+    if handler is None:
+        _close(work, event, webhooks.IGNORED)
+        return
+    handler(work, event, seen)
+
+
+def _handler(type: str) -> Callable[[Work, WebhookEvent, dict[str, Any]], None] | None:
+    if type.startswith("payment_intent."):
+        return _intent
+    if type.startswith("refund.") or type == "charge.refund.updated":
+        return _refund
+    if type == "charge.refunded":
+        return _charge_refunded
+    if type.startswith("charge.dispute."):
+        return _dispute
+    return None
+
+
+def _intent(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
+    marks = seen.get("metadata") or {}
+    with reading() as conn:
+        row = payments.of_intent(conn, seen["id"], marks.get("payment_id"))
+    if row is None:
+        _unmatched(work, event, marks)
+        return
+    if event.type == "payment_intent.created" and row.payment_intent_id:
+        _close(work, event, webhooks.PROCESSED, row)  # our own call's answer said it all
+        return
+    if not (event.type in TERMINAL and event.api_version == payment.api_version):
+        work.check_time()
+        seen = payment.retrieve_payment_intent(seen["id"])
+
+    def apply(conn: Connection, order: Order) -> str | None:
+        return intent_seen(conn, order, payments.get(conn, row.id), seen, payment.livemode())
+
+    _close(work, event, webhooks.PROCESSED, row, apply)
+
+
+def _refund(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
+    row = _payment_of(seen)
+    if row is None:
+        _unmatched(work, event, seen.get("metadata") or {})
+        return
+    work.check_time()
+    _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, [payment.retrieve_refund(seen["id"])]))
+
+
+def _charge_refunded(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
+    row = _payment_of(seen)
+    if row is None or row.payment_intent_id is None:
+        _unmatched(work, event, seen.get("metadata") or {})
+        return
+    work.check_time()
+    _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, payment.list_refunds(row.payment_intent_id)))
+
+
+def _refunds_seen(row: Payment, found: list[dict[str, Any]]) -> Apply:
+    def apply(conn: Connection, order: Order) -> str | None:
+        doubts = []
+        for seen in found:
+            mine = refunds.of_stripe(conn, seen["id"], (seen.get("metadata") or {}).get("refund_id"))
+            doubts.append(refund_seen(conn, order, mine or refunds.adopt(conn, row, seen), seen))
+        return next((doubt for doubt in doubts if doubt), None)
+
+    return apply
+
+
+def _dispute(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
+    row = _payment_of(seen)
+    if row is None:
+        _unmatched(work, event, seen.get("metadata") or {})
+        return
+    work.check_time()
+    current = payment.retrieve_dispute(seen["id"])
+    moved = {
+        "charge.dispute.funds_withdrawn": ledger.DISPUTE_WITHDRAWN,
+        "charge.dispute.funds_reinstated": ledger.DISPUTE_REINSTATED,
+    }.get(event.type)
+
+    def apply(conn: Connection, order: Order) -> str | None:
+        dispute_seen(conn, row, current, moved)
+        return None
+
+    _close(work, event, webhooks.PROCESSED, row, apply)
+
+
+def _payment_of(seen: dict[str, Any]) -> Payment | None:
+    intent = seen.get("payment_intent")
+    with reading() as conn:
+        return payments.of_intent(conn, intent) if intent else None
+
+
+def _unmatched(work: Work, event: WebhookEvent, marks: dict[str, Any]) -> None:
+    """Ours but not stored yet: come back; not ours: somebody else uses the same Stripe account."""
+    if not any(mark in marks for mark in OUR_MARKS):
+        _close(work, event, webhooks.FOREIGN)
+        return
+    if work.claim.attempt < SNOOZES:
+        raise Retryable(f"{event.type} is about an object that is not stored yet")
+    logger.warning("event unmatched", extra={"event_id": event.id, "type": event.type})
+    with work.review(f"{event.id} carries our ids but matches nothing here") as conn:
+        webhooks.close(conn, event.id, webhooks.UNMATCHED)
+
+
+def _close(
+    work: Work, event: WebhookEvent, status: str, row: Payment | None = None, apply: Apply | None = None
+) -> None:
+    user_id = None
+    with work.succeed({"event_id": event.id, "outcome": status}) as conn:
+        webhooks.close(conn, event.id, status)
+        if row is not None:
+            leases.tie(conn, work.claim, row.account_id, row.order_id)
+        if row is not None and apply is not None:
+            order = orders.lock(conn, row.account_id, row.order_id)
+            user_id = order.user_id
+            doubt = apply(conn, order)
+            if doubt:
+                logger.error("money in doubt", extra={"order_id": order.id, "reason": doubt})
+                work.doubt(conn, doubt)
+    if row is not None and user_id:
+        cache.delete(f"stats:{row.account_id}:{user_id}")

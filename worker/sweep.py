@@ -1,0 +1,61 @@
+"""The sweep: takes leases from workers that did not come back, and hints what is due and was not hinted lately.
+
+It recovers a lost message, a lost worker and a lost broker in the same way. It never spends a job's attempts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from kombu.exceptions import OperationalError
+
+from core import get_logger
+from core.database import transaction
+from core.domain import leases
+from core.domain.leases import Hint
+from worker.app import app
+
+logger = get_logger(__name__)
+
+BATCH = 1_000
+"""Rows per statement; a larger backlog waits for the next sweep."""
+IDS_PER_MESSAGE = 50
+
+
+def sweep() -> int:
+    """Expire leases, then hint; returns how many jobs were hinted.
+
+    Raises:
+        DatabaseUnavailable: nothing was lost, the next sweep does it.
+    """
+    with transaction() as conn:
+        expired = leases.expire(conn, BATCH)
+    if expired:
+        logger.warning("leases expired", extra={"count": len(expired), "first": expired[0]})
+    with transaction() as conn:
+        hints = leases.due(conn, BATCH)
+    _publish(hints)
+    return len(hints)
+
+
+def _publish(hints: Sequence[Hint]) -> None:
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for hint in hints:
+        groups[hint.kind, hint.queue].append(hint.job_id)
+    try:
+        for (kind, queue), ids in groups.items():
+            for start in range(0, len(ids), IDS_PER_MESSAGE):
+                send(kind, queue, ids[start : start + IDS_PER_MESSAGE])
+    except (OperationalError, OSError) as error:
+        logger.warning("hints not sent, they are due again soon", extra={"reason": type(error).__name__})
+
+
+def send(kind: str, queue: str, ids: Sequence[str]) -> None:
+    """Publish one hint: ids of one kind.
+
+    Raises:
+        OperationalError: the broker did not take it, or its answer was lost.
+    """
+    shown = f"{kind} x{len(ids)} {ids[0]}..{ids[-1]}"
+    app.send_task(kind, args=[list(ids)], queue=queue, argsrepr=shown, retry=False, ignore_result=True)

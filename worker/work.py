@@ -1,0 +1,120 @@
+"""One attempt at a job, as its flow sees it: what to do, and the only ways to write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection
+
+from core.database import transaction
+from core.domain import jobs, leases
+from core.domain.leases import Claim
+from core.domain.timeline import Note
+from core.errors import Permanent, Retryable
+
+NETWORK_CALL_SECONDS = 25.0
+"""The payment door's connect and read timeouts together: the longest that one call can take."""
+SPARE_SECONDS = 5.0
+"""For the transaction that writes the answer down."""
+
+
+class Work:
+    """A claimed job and its notes. Every write goes through the fence, so a replaced attempt writes nothing.
+
+    Args:
+        claim: the job under our lease.
+        crumbs: breadcrumbs of this attempt, written to the timeline with whatever ends it.
+        lease_seconds: how long the lease lasts.
+    """
+
+    def __init__(
+        self, claim: Claim, crumbs: Sequence[dict[str, Any]] = (), lease_seconds: float = leases.LEASE_SECONDS
+    ) -> None:
+        self.claim = claim
+        self.ended = False
+        self._crumbs = crumbs
+        self._last_call_at = time.monotonic() + lease_seconds - NETWORK_CALL_SECONDS - SPARE_SECONDS
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The ids that the job was accepted with."""
+        return self.claim.args
+
+    def check_time(self) -> None:
+        """Call before each network call: a live worker never outlives its lease.
+
+        Raises:
+            Retryable: too little of the lease is left for one more call.
+        """
+        if time.monotonic() > self._last_call_at:
+            raise Retryable("too little of the lease was left", delay=0.0, spends_attempt=False)
+
+    @contextmanager
+    def step(self) -> Iterator[Connection]:
+        """A fenced transaction in the middle of an attempt.
+
+        Raises:
+            leases.Fenced: somebody else has the job.
+        """
+        with transaction() as conn:
+            leases.hold(conn, self.claim)
+            yield conn
+
+    @contextmanager
+    def succeed(self, result: dict[str, Any] | None) -> Iterator[Connection]:
+        """The finishing transaction: the job's end and what the caller writes in it happen together or not at all."""
+        with self._end(jobs.SUCCEEDED, result=result) as conn:
+            yield conn
+
+    @contextmanager
+    def fail(self, problem: Permanent) -> Iterator[Connection]:
+        """End the job with a final answer that is not what the caller hoped for."""
+        with self._end(jobs.FAILED, error=problem.as_problem()) as conn:
+            yield conn
+
+    @contextmanager
+    def review(self, detail: str) -> Iterator[Connection]:
+        """Money is in doubt: a person must look."""
+        with self._end(jobs.NEEDS_REVIEW, error=_needs_review(detail)) as conn:
+            yield conn
+
+    @contextmanager
+    def again(
+        self, delay: float, detail: str, spends_attempt: bool = True, crashed: bool = False
+    ) -> Iterator[Connection]:
+        """Put the job back, due after `delay` seconds, together with what the caller writes."""
+        with transaction() as conn:
+            leases.retry(conn, self.claim, delay, detail, self._notes(), spends_attempt, crashed)
+            yield conn
+        self.ended = True
+
+    @contextmanager
+    def quarantine(self, problem: Permanent) -> Iterator[Connection]:
+        """Set the job aside for an operator: trying again would only fail again."""
+        with self._end(jobs.QUARANTINED, error=problem.as_problem()) as conn:
+            yield conn
+
+    def doubt(self, conn: Connection, detail: str) -> None:
+        """Inside `succeed`: keep what was written, but have a person look at it."""
+        leases.doubt(conn, self.claim, _needs_review(detail))
+
+    @contextmanager
+    def _end(
+        self, status: str, result: dict[str, Any] | None = None, error: dict[str, Any] | None = None
+    ) -> Iterator[Connection]:
+        with transaction() as conn:
+            leases.finish(conn, self.claim, status, self._notes(), result, error)
+            yield conn
+        self.ended = True
+
+    def _notes(self) -> list[Note]:
+        claimed = Note("claimed", {"attempt": self.claim.attempt}, self.claim.claimed_at)
+        return [claimed] + [Note(crumb["message"], crumb["data"], crumb["at"]) for crumb in self._crumbs]
+
+
+def _needs_review(detail: str) -> dict[str, str | int]:
+    title = "An operator must look at this"
+    return Permanent(detail, type="needs-review", title=title, status=409).as_problem()
