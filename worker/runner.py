@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from core import get_logger, logs, monitor, monitoring
+from core.crashpoints import crash_point
 from core.database import DatabaseUnavailable, reading, transaction
 from core.domain import leases
 from core.domain.leases import CRASHES_BEFORE_QUARANTINE, Claim, Fenced
@@ -65,10 +66,12 @@ class Runner:
     def _claim(self, kind: str, ids: Sequence[str], alone: bool = False) -> list[Claim]:
         try:
             with transaction() as conn:
-                return leases.claim(conn, kind, ids, alone, self.lease_seconds)
+                claims = leases.claim(conn, kind, ids, alone, self.lease_seconds)
         except DatabaseUnavailable as error:
             logger.warning("could not claim, the sweep hints again", extra={"kind": kind, "reason": error.detail})
             return []
+        crash_point("runner.claimed")
+        return claims
 
     def _suspects(self, missed: Sequence[str]) -> list[str]:
         if not missed or self.stopping.is_set():
@@ -92,6 +95,7 @@ def attempt(claim: Claim, flow: Flow, lease_seconds: float = leases.LEASE_SECOND
         work = Work(claim, crumbs, lease_seconds)
         try:
             _outcome(work, flow)
+            crash_point("runner.ended")
         except Fenced:
             logger.warning("replaced: the lease ran out and this attempt wrote nothing")
         except DatabaseUnavailable as error:
@@ -116,7 +120,7 @@ def _outcome(work: Work, flow: Flow) -> None:
         logger.info("job failed", extra={"reason": error.detail, "type": error.type})
         with work.fail(error):
             pass
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever else it is, it is a bug: count it, then quarantine
         _crashed(work, error)
 
 
@@ -129,7 +133,7 @@ def _put_back(work: Work, detail: str, delay: float | None = None, spends_attemp
 
 def _crashed(work: Work, error: Exception) -> None:
     monitor.capture_exception(error, context={"job_id": work.claim.job_id, "kind": work.claim.kind})
-    logger.exception("a bug stopped the job", extra={"crashes": work.claim.crashes + 1})
+    logger.error("a bug stopped the job", exc_info=error, extra={"crashes": work.claim.crashes + 1})
     name = type(error).__name__
     if work.claim.crashes + 1 < CRASHES_BEFORE_QUARANTINE:
         with work.again(backoff(work.claim.crashes + 1), f"bug: {name}", crashed=True):
@@ -142,8 +146,8 @@ def _crashed(work: Work, error: Exception) -> None:
 
 
 def backoff(attempts: int) -> float:
-    """Seconds to wait after the given number of attempts: 1, 2, 4 ... up to five minutes, give or take a fifth."""
-    return min(2.0 ** min(attempts - 1, 16), LONGEST_DELAY) * random.uniform(0.8, 1.2)
+    """Seconds to wait after so many attempts: 1, 2, 4 ... up to five minutes, give or take a fifth."""
+    return min(2.0 ** min(attempts - 1, 16), LONGEST_DELAY) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
 
 
 _lock = threading.Lock()

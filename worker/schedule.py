@@ -6,13 +6,19 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import select
 
 from core import get_logger
+from core.crashpoints import crash_point
 from core.database import now, transaction
 from core.domain import jobs
 from worker.sweep import send
 
 logger = get_logger(__name__)
 
-PERIODS = {jobs.CANARY.name: 30, jobs.STATISTICS_RECOMPUTE.name: 60}
+PERIODS = {
+    jobs.CANARY.name: 30,
+    jobs.STATISTICS_RECOMPUTE.name: 60,
+    jobs.RECONCILE_EVENTS.name: 60,
+    jobs.RECONCILE_OBJECTS.name: 300,
+}
 """Seconds per period; celeryconfig's beat schedule ticks at least as often."""
 
 
@@ -32,6 +38,7 @@ def tick(name: str) -> bool:
             made = jobs.enqueue(conn, kind, {}, request=request)
     except jobs.KeyTaken:
         return False
+    crash_point("schedule.inserted")
     try:
         send(kind.name, kind.queue, [made.job_id])
     except (OperationalError, OSError) as error:

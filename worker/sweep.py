@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from kombu.exceptions import OperationalError
 
 from core import get_logger
+from core.crashpoints import crash_point
 from core.database import transaction
 from core.domain import leases
 from core.domain.leases import Hint
@@ -31,11 +32,14 @@ def sweep() -> int:
     """
     with transaction() as conn:
         expired = leases.expire(conn, BATCH)
+    crash_point("sweep.expired")
     if expired:
         logger.warning("leases expired", extra={"count": len(expired), "first": expired[0]})
     with transaction() as conn:
         hints = leases.due(conn, BATCH)
+    crash_point("sweep.hints_taken")
     _publish(hints)
+    crash_point("sweep.published")
     return len(hints)
 
 

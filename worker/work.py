@@ -36,7 +36,8 @@ class Work:
         self.claim = claim
         self.ended = False
         self._crumbs = crumbs
-        self._last_call_at = time.monotonic() + lease_seconds - NETWORK_CALL_SECONDS - SPARE_SECONDS
+        self._lease_seconds = lease_seconds
+        self._renewed()
 
     @property
     def args(self) -> dict[str, Any]:
@@ -54,14 +55,15 @@ class Work:
 
     @contextmanager
     def step(self) -> Iterator[Connection]:
-        """A fenced transaction in the middle of an attempt.
+        """A fenced transaction in the middle of an attempt; it renews the lease.
 
         Raises:
             leases.Fenced: somebody else has the job.
         """
         with transaction() as conn:
-            leases.hold(conn, self.claim)
+            leases.hold(conn, self.claim, self._lease_seconds)
             yield conn
+        self._renewed()
 
     @contextmanager
     def succeed(self, result: dict[str, Any] | None) -> Iterator[Connection]:
@@ -109,6 +111,9 @@ class Work:
             leases.finish(conn, self.claim, status, self._notes(), result, error)
             yield conn
         self.ended = True
+
+    def _renewed(self) -> None:
+        self._last_call_at = time.monotonic() + self._lease_seconds - NETWORK_CALL_SECONDS - SPARE_SECONDS
 
     def _notes(self) -> list[Note]:
         claimed = Note("claimed", {"attempt": self.claim.attempt}, self.claim.claimed_at)

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKey, Row, String, Table, Uuid, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Column, Connection, ForeignKey, String, Table, Uuid, insert, select, update
 
-from core.database import Timestamp, metadata, now
+from core.database import AnyRow, Timestamp, insert_into, metadata, now
 from core.ids import is_id, new_id
 
 CHECKOUT, REFUND, READ, OPERATE = "checkout", "refund", "read", "operate"
@@ -82,17 +81,15 @@ def ensure_bootstrap_key(conn: Connection, secret: str) -> bool:
     """Give the account `default` this key with every scope, and revoke the one that stood here before it.
 
     Returns:
-        Whether the key works: one that was revoked stays so.
+        Whether the key works: one that was revoked stays so, and then replaces nothing.
     """
     add_account(conn, DEFAULT)
-    conn.execute(
-        update(api_keys)
-        .where(api_keys.c.account_id == DEFAULT, api_keys.c.name == BOOTSTRAP)
-        .where(api_keys.c.hash != digest(secret), api_keys.c.revoked_at.is_(None))
-        .values(revoked_at=now())
-    )
-    conn.execute(_insert(conn, api_keys).values(_row(DEFAULT, BOOTSTRAP, SCOPES, secret)).on_conflict_do_nothing())
-    return find_key(conn, secret) is not None
+    conn.execute(insert_into(conn, api_keys).values(_row(DEFAULT, BOOTSTRAP, SCOPES, secret)).on_conflict_do_nothing())
+    if find_key(conn, secret) is None:
+        return False
+    earlier = (api_keys.c.account_id == DEFAULT) & (api_keys.c.name == BOOTSTRAP) & (api_keys.c.hash != digest(secret))
+    conn.execute(update(api_keys).where(earlier, api_keys.c.revoked_at.is_(None)).values(revoked_at=now()))
+    return True
 
 
 def find_key(conn: Connection, secret: str) -> Key | None:
@@ -125,11 +122,7 @@ def revoke_key(conn: Connection, key_id: str) -> bool:
 
 def add_account(conn: Connection, account_id: str) -> None:
     """Add the account unless it exists."""
-    conn.execute(_insert(conn, accounts).values(id=account_id, created_at=now()).on_conflict_do_nothing())
-
-
-def _insert(conn: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    return (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(table)
+    conn.execute(insert_into(conn, accounts).values(id=account_id, created_at=now()).on_conflict_do_nothing())
 
 
 def _row(account_id: str, name: str, scopes: Iterable[str], secret: str) -> dict[str, Any]:
@@ -139,6 +132,6 @@ def _row(account_id: str, name: str, scopes: Iterable[str], secret: str) -> dict
     }  # fmt: skip
 
 
-def _key(row: Row[Any]) -> Key:
-    values = {column.name: row._mapping[column] for column in _SHOWN}
+def _key(row: AnyRow) -> Key:
+    values = {column.name: getattr(row, column.name) for column in _SHOWN}
     return Key(**{**values, "scopes": frozenset(row.scopes.split())})

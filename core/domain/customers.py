@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Row, String, Table, Uuid, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Column, Connection, Index, String, Table, Uuid, select, update
 
-from core.database import Timestamp, metadata, now
+from core.database import AnyRow, Timestamp, insert_into, metadata, now
 from core.ids import is_id, new_id
 
 users = Table(
@@ -48,7 +47,7 @@ def find(conn: Connection, account_id: str, user_id: str) -> User | None:
 
 def find_or_add(conn: Connection, account_id: str, email: str, full_name: str | None) -> User:
     """The account's customer with that address, added when new; a known customer's name stays as it is."""
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(users)
+    insert = insert_into(conn, users)
     conn.execute(
         insert.values(
             id=new_id(), account_id=account_id, email=email, email_folded=email.lower(), full_name=full_name,
@@ -68,9 +67,9 @@ def remember_stripe_customer(conn: Connection, user_id: str, stripe_customer_id:
         .where(users.c.id == user_id, users.c.stripe_customer_id.is_(None))
         .values(stripe_customer_id=stripe_customer_id)
     )
-    return conn.execute(select(users.c.stripe_customer_id).where(users.c.id == user_id)).scalar_one()
+    return str(conn.execute(select(users.c.stripe_customer_id).where(users.c.id == user_id)).scalar_one())
 
 
 def _first(conn: Connection, condition: Any) -> User | None:
-    found: Row[Any] | None = conn.execute(select(*_SHOWN).where(condition)).first()
-    return User(**found._mapping) if found else None
+    found: AnyRow | None = conn.execute(select(*_SHOWN).where(condition)).first()
+    return User(**found._asdict()) if found else None

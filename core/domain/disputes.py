@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Index, String, Table, Uuid, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from core.database import Timestamp, metadata, now
+from core.database import Timestamp, insert_into, metadata, now
 from core.domain.payments import Payment
 from core.ids import new_id
 
@@ -49,14 +48,13 @@ class Dispute:
 
 
 _SHOWN = [
-    disputes.c[name]
-    for name in ("id", "stripe_dispute_id", "status", "amount", "currency", "reason", "created_at")
+    disputes.c[name] for name in ("id", "stripe_dispute_id", "status", "amount", "currency", "reason", "created_at")
 ]
 
 
 def keep(conn: Connection, payment: Payment, dispute: dict[str, Any]) -> None:
     """Insert or update the dispute as Stripe shows it now; a closed one stays closed."""
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(disputes)
+    insert = insert_into(conn, disputes)
     conn.execute(
         insert.values(
             id=new_id(), account_id=payment.account_id, order_id=payment.order_id, payment_id=payment.id,
@@ -80,4 +78,4 @@ def open_on(conn: Connection, order_id: str) -> bool:
 def of_order(conn: Connection, order_id: str) -> list[Dispute]:
     """The order's disputes, oldest first."""
     found = conn.execute(select(*_SHOWN).where(disputes.c.order_id == order_id).order_by(disputes.c.id))
-    return [Dispute(**row._mapping) for row in found]
+    return [Dispute(**row._asdict()) for row in found]

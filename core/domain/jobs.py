@@ -18,7 +18,6 @@ from sqlalchemy import (
     Connection,
     Index,
     Integer,
-    Row,
     String,
     Table,
     Text,
@@ -26,9 +25,8 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
-from core.database import JSONDocument, Timestamp, metadata, now, now_plus
+from core.database import AnyRow, JSONDocument, Timestamp, insert_into, metadata, now, now_plus
 from core.domain import timeline
 from core.errors import Unprocessable
 from core.ids import is_id, new_id
@@ -57,8 +55,19 @@ REFUND_CREATE = JobKind("refunds.create", "payments")
 WEBHOOK_PROCESS = JobKind("webhooks.process", "webhooks")
 STATISTICS_RECOMPUTE = JobKind("statistics.recompute", "statistics")
 CANARY = JobKind("maintenance.canary", "maintenance")
+RECONCILE_EVENTS = JobKind("reconcile.events", "maintenance")
+RECONCILE_OBJECTS = JobKind("reconcile.objects", "maintenance")
 KINDS = {
-    kind.name: kind for kind in (PAYMENT_CREATE, REFUND_CREATE, WEBHOOK_PROCESS, STATISTICS_RECOMPUTE, CANARY)
+    kind.name: kind
+    for kind in (
+        PAYMENT_CREATE,
+        REFUND_CREATE,
+        WEBHOOK_PROCESS,
+        STATISTICS_RECOMPUTE,
+        CANARY,
+        RECONCILE_EVENTS,
+        RECONCILE_OBJECTS,
+    )
 }
 
 jobs = Table(
@@ -195,7 +204,7 @@ def enqueue(
     """
     request = request or Request()
     job_id = job_id or new_id()
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(jobs)
+    insert = insert_into(conn, jobs)
     made = conn.execute(
         insert.values(
             id=job_id, account_id=account_id, kind=kind.name, queue=kind.queue, args=args, order_id=order_id,
@@ -272,18 +281,17 @@ class Backlog:
 def backlog(conn: Connection) -> Backlog:
     """Count the jobs that have not come to an end by themselves."""
     waiting = (QUEUED, RUNNING, QUARANTINED, NEEDS_REVIEW)
-    counts = dict(
+    counts: dict[str, int] = dict(
         conn.execute(
             select(jobs.c.status, func.count()).where(jobs.c.status.in_(waiting)).group_by(jobs.c.status)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     oldest, clock = conn.execute(
         select(func.min(jobs.c.run_at, type_=Timestamp()), now()).where(jobs.c.status == QUEUED)
     ).one()
     late = max((clock - oldest).total_seconds(), 0.0) if oldest else 0.0
-    return Backlog(*(counts.get(status, 0) for status in waiting), oldest_due_seconds=late)
+    queued, running, quarantined, needs_review = (counts.get(status, 0) for status in waiting)
+    return Backlog(queued, running, quarantined, needs_review, late)
 
 
 def last_canary(conn: Connection) -> datetime | None:
@@ -295,5 +303,5 @@ def last_canary(conn: Connection) -> datetime | None:
     ).scalar()
 
 
-def _job(row: Row[Any]) -> Job:
-    return Job(**row._mapping)
+def _job(row: AnyRow) -> Job:
+    return Job(**row._asdict())

@@ -102,15 +102,16 @@ def suspects(conn: Connection, ids: Sequence[str]) -> list[str]:
     return list(conn.execute(select(jobs.c.id).where(wanted)).scalars())
 
 
-def hold(conn: Connection, claim: Claim) -> None:
-    """Check the fence and keep the row locked until this transaction ends.
+def hold(conn: Connection, claim: Claim, seconds: float = LEASE_SECONDS) -> None:
+    """Check the fence, renew the lease, and keep the row locked until this transaction ends.
+
+    Args:
+        seconds: how long the lease lasts from now on.
 
     Raises:
         Fenced: the lease is no longer ours.
     """
-    mine = (jobs.c.id == claim.job_id) & (jobs.c.lease_token == claim.token)
-    if conn.execute(select(jobs.c.id).where(mine).with_for_update()).first() is None:
-        raise Fenced(claim.job_id)
+    _write(conn, claim, update(jobs).values(lease_expires_at=now_plus(seconds)))
 
 
 def finish(

@@ -9,9 +9,8 @@ the money.
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Connection, ForeignKey, Index, String, Table, Uuid
-from sqlalchemy.dialects import postgresql, sqlite
 
-from core.database import Timestamp, metadata, now
+from core.database import Timestamp, insert_into, metadata, now
 from core.ids import new_id
 
 PAYMENT, REFUND, REFUND_REVERSAL = "payment", "refund", "refund_reversal"
@@ -56,12 +55,18 @@ APPEND_ONLY = {
         for verb in ("update", "delete")
     ),
     "postgresql": (
-        "CREATE FUNCTION ledger_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'the ledger is append-only' USING ERRCODE = 'restrict_violation'; END $$",
-        "CREATE TRIGGER ledger_transfers_append_only BEFORE UPDATE OR DELETE ON ledger_transfers "
-        "FOR EACH ROW EXECUTE FUNCTION ledger_append_only()",
-        "CREATE TRIGGER ledger_transfers_no_truncate BEFORE TRUNCATE ON ledger_transfers "
-        "FOR EACH STATEMENT EXECUTE FUNCTION ledger_append_only()",
+        """
+        CREATE FUNCTION ledger_append_only() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'the ledger is append-only' USING ERRCODE = 'restrict_violation'; END $$
+        """,
+        """
+        CREATE TRIGGER ledger_transfers_append_only BEFORE UPDATE OR DELETE ON ledger_transfers
+        FOR EACH ROW EXECUTE FUNCTION ledger_append_only()
+        """,
+        """
+        CREATE TRIGGER ledger_transfers_no_truncate BEFORE TRUNCATE ON ledger_transfers
+        FOR EACH STATEMENT EXECUTE FUNCTION ledger_append_only()
+        """,
     ),
 }
 
@@ -80,7 +85,7 @@ def post(
         False when this movement stood in the ledger already.
     """
     debit, credit = ACCOUNTS[kind]
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(transfers)
+    insert = insert_into(conn, transfers)
     made = conn.execute(
         insert.values(
             id=new_id(), account_id=account_id, order_id=order_id, kind=kind, cause=cause, currency=currency,

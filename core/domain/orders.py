@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -19,7 +18,6 @@ from sqlalchemy import (
     Connection,
     ForeignKey,
     Index,
-    Row,
     String,
     Table,
     Uuid,
@@ -27,9 +25,8 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
-from core.database import JSONDocument, Timestamp, metadata, now
+from core.database import AnyRow, JSONDocument, Timestamp, insert_into, metadata, now
 from core.errors import Conflict, Invalid, NotFound, Unprocessable
 from core.ids import is_id, new_id
 from core.money import check_amount, check_charge, check_currency
@@ -133,7 +130,7 @@ def place(
     """
     currency = check_currency(currency)
     total = _total(items, currency)
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(orders)
+    insert = insert_into(conn, orders)
     made = conn.execute(
         insert.values(
             id=new_id(), account_id=account_id, user_id=user_id, status=PENDING, disputed=False,
@@ -193,9 +190,7 @@ def _total(items: Sequence[Item], currency: str) -> int:
     return total
 
 
-def _earlier(
-    conn: Connection, account_id: str, reference: str | None, key: str | None, fingerprint: str
-) -> Row[Any]:
+def _earlier(conn: Connection, account_id: str, reference: str | None, key: str | None, fingerprint: str) -> AnyRow:
     same = [
         column == value
         for column, value in ((orders.c.idempotency_key, key), (orders.c.reference, reference))
@@ -220,6 +215,6 @@ def _earlier(
     )
 
 
-def _order(row: Row[Any]) -> Order:
-    values = {column.name: row._mapping[column] for column in _SHOWN}
+def _order(row: AnyRow) -> Order:
+    values = {column.name: getattr(row, column.name) for column in _SHOWN}
     return Order(**{**values, "items": tuple(Item(**item) for item in values["items"])})

@@ -19,7 +19,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    Row,
     String,
     Table,
     Text,
@@ -30,7 +29,8 @@ from sqlalchemy import (
     update,
 )
 
-from core.database import JSONDocument, Timestamp, metadata, now
+from core.clock import utcnow
+from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_plus
 from core.domain import jobs, orders
 from core.errors import Conflict
 from core.ids import is_id, new_id
@@ -43,6 +43,9 @@ STATUSES = (
 )  # fmt: skip
 LIVE = (CREATING, REQUIRES_PAYMENT, REQUIRES_ACTION, PROCESSING, UNKNOWN, NEEDS_REVIEW)
 UNCREATED = (CREATING, UNKNOWN)
+OPEN_AT_STRIPE = (REQUIRES_PAYMENT, REQUIRES_ACTION, PROCESSING)
+FIRST_CHECK_SECONDS, LAST_CHECK_SECONDS = 600, 86_400
+"""An open payment is asked about after ten minutes, then whenever its age has doubled, at least daily."""
 
 payments = Table(
     "payments",
@@ -64,6 +67,7 @@ payments = Table(
     Column("detail", Text, comment="why it is unknown or needs review, or the last decline"),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
+    Column("check_at", Timestamp, nullable=False, comment="when Stripe is asked again about an open one"),
     CheckConstraint(f"status IN {STATUSES}", name="status"),
     CheckConstraint("amount > 0 AND amount_received >= 0", name="amounts"),
 )
@@ -75,6 +79,12 @@ Index(
     sqlite_where=payments.c.status.in_(LIVE),
 )
 Index("ix_payments_order", payments.c.order_id)
+Index(
+    "ix_payments_check",
+    payments.c.check_at,
+    postgresql_where=payments.c.status.in_(OPEN_AT_STRIPE),
+    sqlite_where=payments.c.status.in_(OPEN_AT_STRIPE),
+)
 Index("uq_payments_intent", payments.c.payment_intent_id, unique=True)
 
 
@@ -114,9 +124,7 @@ _SHOWN = [
 ]  # fmt: skip
 
 
-def request_checkout(
-    conn: Connection, *, account_id: str, order_id: str, request: jobs.Request
-) -> jobs.Accepted:
+def request_checkout(conn: Connection, *, account_id: str, order_id: str, request: jobs.Request) -> jobs.Accepted:
     """Accept a checkout: one job per request, one live payment per order however many ask.
 
     Raises:
@@ -172,20 +180,20 @@ def of_intent(conn: Connection, payment_intent_id: str, claimed_id: str | None =
 def of_order(conn: Connection, order_id: str) -> list[Payment]:
     """The order's payments, oldest first."""
     found = conn.execute(select(*_SHOWN).where(payments.c.order_id == order_id).order_by(payments.c.id))
-    return [Payment(**row._mapping) for row in found]
+    return [Payment(**row._asdict()) for row in found]
 
 
 def captured(conn: Connection, order_id: str) -> int:
     """Minor units that Stripe captured for the order."""
     received = (payments.c.order_id == order_id) & (payments.c.status == SUCCEEDED)
-    return int(conn.execute(select(func.coalesce(func.sum(payments.c.amount_received), 0)).where(received)).scalar_one())
+    return int(
+        conn.execute(select(func.coalesce(func.sum(payments.c.amount_received), 0)).where(received)).scalar_one()
+    )
 
 
 def freeze(conn: Connection, payment: Payment, params: dict[str, Any]) -> None:
     """Keep the parameters that go with the key; only the first ones count."""
-    conn.execute(
-        update(payments).where(payments.c.id == payment.id, payments.c.params.is_(None)).values(params=params)
-    )
+    conn.execute(update(payments).where(payments.c.id == payment.id, payments.c.params.is_(None)).values(params=params))
 
 
 def change(conn: Connection, payment: Payment, **values: Any) -> bool:
@@ -205,13 +213,27 @@ def advance(conn: Connection, payment: Payment) -> None:
     )
 
 
+def due_for_check(conn: Connection, limit: int) -> list[Payment]:
+    """Open payments that Stripe has not been asked about for as long as they are old; the most overdue first."""
+    due = payments.c.status.in_(OPEN_AT_STRIPE) & (payments.c.check_at <= now()) & payments.c.test_mode.is_(False)
+    found = conn.execute(select(*_SHOWN).where(due).order_by(payments.c.check_at).limit(limit))
+    return [Payment(**row._asdict()) for row in found]
+
+
+def checked(conn: Connection, payment: Payment) -> None:
+    """Stripe was asked: ask again when the payment is twice as old, at least daily."""
+    age = (utcnow() - payment.created_at).total_seconds()
+    delay = min(max(age, FIRST_CHECK_SECONDS), LAST_CHECK_SECONDS)
+    conn.execute(update(payments).where(payments.c.id == payment.id).values(check_at=now_plus(delay)))
+
+
 def _open(conn: Connection, order: orders.Order) -> Payment:
     payment_id = new_id()
     conn.execute(
         insert(payments).values(
             id=payment_id, account_id=order.account_id, order_id=order.id, status=CREATING, amount=order.total,
             currency=order.currency, amount_received=0, epoch=0, epoch_at=now(), test_mode=False,
-            created_at=now(), updated_at=now(),
+            created_at=now(), updated_at=now(), check_at=now_plus(FIRST_CHECK_SECONDS),
         )
     )  # fmt: skip
     return get(conn, payment_id)
@@ -230,5 +252,5 @@ def _last_checkout(conn: Connection, order_id: str, payment_id: str) -> jobs.Acc
 
 
 def _first(conn: Connection, condition: Any) -> Payment | None:
-    found: Row[Any] | None = conn.execute(select(*_SHOWN).where(condition)).first()
-    return Payment(**found._mapping) if found else None
+    found: AnyRow | None = conn.execute(select(*_SHOWN).where(condition)).first()
+    return Payment(**found._asdict()) if found else None

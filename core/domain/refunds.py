@@ -18,7 +18,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    Row,
     String,
     Table,
     Text,
@@ -29,8 +28,10 @@ from sqlalchemy import (
     update,
 )
 
-from core.database import JSONDocument, Timestamp, metadata, now
+from core.clock import utcnow
+from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_plus
 from core.domain import jobs, orders, payments
+from core.domain.payments import FIRST_CHECK_SECONDS, LAST_CHECK_SECONDS
 from core.errors import Conflict, Unprocessable
 from core.ids import is_id, new_id
 from core.money import check_amount
@@ -42,6 +43,7 @@ STATUSES = (CREATING, PENDING, REQUIRES_ACTION, SUCCEEDED, FAILED, CANCELED, UNK
 RETURNED = (FAILED, CANCELED)
 """The states in which the money is not, or not any more, on its way to the customer."""
 UNCREATED = (CREATING, UNKNOWN)
+OPEN_AT_STRIPE = (PENDING, REQUIRES_ACTION)
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
 refunds = Table(
@@ -62,10 +64,17 @@ refunds = Table(
     Column("detail", Text, comment="why it failed, is unknown or needs review"),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
+    Column("check_at", Timestamp, nullable=False, comment="when Stripe is asked again about an open one"),
     CheckConstraint(f"status IN {STATUSES}", name="status"),
     CheckConstraint("amount > 0", name="amount"),
 )
 Index("ix_refunds_order", refunds.c.order_id)
+Index(
+    "ix_refunds_check",
+    refunds.c.check_at,
+    postgresql_where=refunds.c.status.in_(OPEN_AT_STRIPE),
+    sqlite_where=refunds.c.status.in_(OPEN_AT_STRIPE),
+)
 Index("uq_refunds_stripe", refunds.c.stripe_refund_id, unique=True)
 
 
@@ -135,7 +144,7 @@ def request_refund(
         insert(refunds).values(
             id=refund_id, account_id=account_id, order_id=order.id, payment_id=payment.id, status=CREATING,
             amount=amount, currency=order.currency, reason=reason, epoch=0, epoch_at=now(), created_at=now(),
-            updated_at=now(),
+            updated_at=now(), check_at=now_plus(FIRST_CHECK_SECONDS),
         )
     )  # fmt: skip
     args = {"order_id": order.id, "refund_id": refund_id}
@@ -169,7 +178,7 @@ def of_stripe(conn: Connection, stripe_refund_id: str, claimed_id: str | None = 
 def of_order(conn: Connection, order_id: str) -> list[Refund]:
     """The order's refunds, oldest first."""
     found = conn.execute(select(*_SHOWN).where(refunds.c.order_id == order_id).order_by(refunds.c.id))
-    return [Refund(**row._mapping) for row in found]
+    return [Refund(**row._asdict()) for row in found]
 
 
 def total(conn: Connection, order_id: str, payment_id: str | None = None, settled: bool = False) -> int:
@@ -190,6 +199,7 @@ def adopt(conn: Connection, payment: payments.Payment, refund: dict[str, Any]) -
             id=refund_id, account_id=payment.account_id, order_id=payment.order_id, payment_id=payment.id,
             status=CREATING, amount=refund["amount"], currency=refund["currency"], reason=refund.get("reason"),
             epoch=0, epoch_at=now(), stripe_refund_id=refund["id"], created_at=now(), updated_at=now(),
+            check_at=now_plus(FIRST_CHECK_SECONDS),
         )
     )  # fmt: skip
     return get(conn, refund_id)
@@ -216,6 +226,20 @@ def advance(conn: Connection, refund: Refund) -> None:
     )
 
 
+def due_for_check(conn: Connection, limit: int) -> list[Refund]:
+    """Open refunds that Stripe has not been asked about for as long as they are old; the most overdue first."""
+    due = refunds.c.status.in_(OPEN_AT_STRIPE) & (refunds.c.check_at <= now())
+    found = conn.execute(select(*_SHOWN).where(due).order_by(refunds.c.check_at).limit(limit))
+    return [Refund(**row._asdict()) for row in found]
+
+
+def checked(conn: Connection, refund: Refund) -> None:
+    """Stripe was asked: ask again when the refund is twice as old, at least daily."""
+    age = (utcnow() - refund.created_at).total_seconds()
+    delay = min(max(age, FIRST_CHECK_SECONDS), LAST_CHECK_SECONDS)
+    conn.execute(update(refunds).where(refunds.c.id == refund.id).values(check_at=now_plus(delay)))
+
+
 def _refundable(conn: Connection, order: orders.Order) -> payments.Payment:
     paid = [payment for payment in payments.of_order(conn, order.id) if payment.status == payments.SUCCEEDED]
     if not paid:
@@ -232,12 +256,10 @@ def _check_left(conn: Connection, order: orders.Order, payment: payments.Payment
         return left
     check_amount(amount, order.currency)
     if amount > left:
-        raise Unprocessable(
-            f"at most {left} minor units are left to refund", type="refund-exceeds-payment"
-        )
+        raise Unprocessable(f"at most {left} minor units are left to refund", type="refund-exceeds-payment")
     return amount
 
 
 def _first(conn: Connection, condition: Any) -> Refund | None:
-    found: Row[Any] | None = conn.execute(select(*_SHOWN).where(condition)).first()
-    return Refund(**found._mapping) if found else None
+    found: AnyRow | None = conn.execute(select(*_SHOWN).where(condition)).first()
+    return Refund(**found._asdict()) if found else None

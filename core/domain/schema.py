@@ -5,8 +5,10 @@ from __future__ import annotations
 from core.database import metadata
 from core.domain import (
     accounts,
+    cursors,
     customers,
     disputes,
+    findings,
     jobs,
     ledger,
     orders,
@@ -18,6 +20,6 @@ from core.domain import (
 )
 
 __all__ = [
-    "accounts", "customers", "disputes", "jobs", "ledger", "metadata", "orders", "payments", "refunds",
+    "accounts", "cursors", "customers", "disputes", "findings", "jobs", "ledger", "metadata", "orders", "payments", "refunds",
     "statistics", "timeline", "webhooks",
 ]  # fmt: skip

@@ -48,7 +48,8 @@ def intent_seen(
         return doubt
     status = INTENT_STATUS[intent["status"]]
     if payment.status == payments.SUCCEEDED:
-        return None if status == payments.SUCCEEDED else f"Stripe shows {status} for a payment that succeeded"
+        # Anything not final is what Stripe showed before: a reading that was on its way while the news arrived.
+        return "Stripe shows canceled for a payment that succeeded" if status == payments.CANCELED else None
     if payment.status == payments.CANCELED and status != payments.SUCCEEDED:
         return None
     decline = intent.get("last_payment_error") or {}
@@ -80,13 +81,11 @@ def refund_seen(conn: Connection, order: Order, refund: Refund, seen: dict[str, 
         return doubt
     status = REFUND_STATUS[seen["status"]]
     if refund.status in refunds.RETURNED:
-        return None if status in refunds.RETURNED else f"Stripe shows {status} for a refund that {refund.status}"
+        return None  # final; anything else is a reading from before it failed
     reverted = refund.status == refunds.SUCCEEDED and status in refunds.RETURNED
     if refund.status == refunds.SUCCEEDED and not reverted:
         return None
-    refunds.change(
-        conn, refund, status=status, stripe_refund_id=seen["id"], detail=seen.get("failure_reason")
-    )
+    refunds.change(conn, refund, status=status, stripe_refund_id=seen["id"], detail=seen.get("failure_reason"))
     moved = {refunds.SUCCEEDED: ledger.REFUND}.get(status) or (ledger.REFUND_REVERSAL if reverted else None)
     if moved:
         ledger.post(

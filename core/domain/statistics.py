@@ -25,13 +25,12 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Date
 
-from core.database import Timestamp, metadata, now
+from core.database import Timestamp, insert_into, metadata, now
 from core.domain import jobs
 from core.domain.ledger import PAYMENT, REFUND, REFUND_REVERSAL, transfers
 from core.domain.orders import orders
@@ -129,10 +128,8 @@ class ShopStatistics:
 def of_user(conn: Connection, account_id: str, user_id: str) -> UserStatistics:
     """Count a customer's orders and money, per currency."""
     mine = (orders.c.account_id == account_id) & (orders.c.user_id == user_id)
-    counted = dict(
-        conn.execute(select(orders.c.currency, func.count()).where(mine).group_by(orders.c.currency))
-        .tuples()
-        .all()
+    counted: dict[str, int] = dict(
+        conn.execute(select(orders.c.currency, func.count()).where(mine).group_by(orders.c.currency)).all()
     )
     moved = conn.execute(
         select(
@@ -232,7 +229,7 @@ def _replace(conn: Connection, account_id: str, days: dict[tuple[str, str], dict
 
 
 def _stamp(conn: Connection, account_id: str, as_of: datetime) -> None:
-    upsert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(statistics_runs)
+    upsert = insert_into(conn, statistics_runs)
     conn.execute(
         upsert.values(account_id=account_id, as_of=as_of).on_conflict_do_update(
             index_elements=["account_id"], set_={"as_of": as_of}

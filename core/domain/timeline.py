@@ -45,9 +45,7 @@ class Event:
 
 def write(conn: Connection, notes: Iterable[tuple[str, Note]]) -> None:
     """Append `(job id, note)` pairs in one statement."""
-    rows = [
-        {"job_id": job_id, "at": note.at, "what": note.what[:200], "data": note.data} for job_id, note in notes
-    ]
+    rows = [{"job_id": job_id, "at": note.at, "what": note.what[:200], "data": note.data} for job_id, note in notes]
     if rows:
         conn.execute(insert(job_events), rows)
 

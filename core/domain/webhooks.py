@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Boolean, CheckConstraint, Column, Connection, String, Table, Text, Uuid, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from core.database import Timestamp, metadata, now
+from core.database import Timestamp, insert_into, metadata, now
 from core.domain import jobs
 from core.ids import new_id
 
@@ -65,7 +64,7 @@ def receive(
     Returns:
         The job to hint; for a duplicate the first one's job, while that is not done. None: nothing to do.
     """
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(webhook_events)
+    insert = insert_into(conn, webhook_events)
     job_id = new_id() if accepted else None
     made = conn.execute(
         insert.values(
@@ -79,9 +78,7 @@ def receive(
         return _duplicate(conn, event_id)
     if not accepted:
         return None
-    return jobs.enqueue(
-        conn, jobs.WEBHOOK_PROCESS, {"event_id": event_id}, request=request, job_id=job_id
-    )
+    return jobs.enqueue(conn, jobs.WEBHOOK_PROCESS, {"event_id": event_id}, request=request, job_id=job_id)
 
 
 def get(conn: Connection, event_id: str) -> WebhookEvent:
@@ -91,13 +88,12 @@ def get(conn: Connection, event_id: str) -> WebhookEvent:
         LookupError: there is none: a job of ours names no row.
     """
     shown = [
-        webhook_events.c[name]
-        for name in ("id", "type", "api_version", "livemode", "payload", "status", "received_at")
+        webhook_events.c[name] for name in ("id", "type", "api_version", "livemode", "payload", "status", "received_at")
     ]
     found = conn.execute(select(*shown).where(webhook_events.c.id == event_id)).first()
     if found is None:
         raise LookupError(f"event {event_id}")
-    return WebhookEvent(**found._mapping)
+    return WebhookEvent(**found._asdict())
 
 
 def close(conn: Connection, event_id: str, status: str, detail: str | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.domain import jobs
 from worker.flows.canary import sing
 from worker.flows.charge import create_payment
+from worker.flows.reconcile import backfill_events, compare_objects
 from worker.flows.refund import create_refund
 from worker.flows.statistics import recompute
 from worker.flows.webhook import process_webhook
@@ -16,4 +17,6 @@ FLOWS: dict[str, Flow] = {
     jobs.WEBHOOK_PROCESS.name: process_webhook,
     jobs.STATISTICS_RECOMPUTE.name: recompute,
     jobs.CANARY.name: sing,
+    jobs.RECONCILE_EVENTS.name: backfill_events,
+    jobs.RECONCILE_OBJECTS.name: compare_objects,
 }

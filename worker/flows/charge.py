@@ -7,6 +7,7 @@ from typing import Any
 
 from core import get_logger, monitor, payment
 from core.clock import utcnow
+from core.crashpoints import crash_point
 from core.database import reading
 from core.domain import customers, orders, payments
 from core.domain.payments import UNCREATED, Payment
@@ -33,6 +34,7 @@ def create_payment(work: Work) -> None:
     intent = _find_or_post(work, row, params)
     if intent is None:
         return
+    crash_point("charge.posted")
     with work.succeed(_result(row, order, intent)) as conn:
         order = orders.lock(conn, row.account_id, row.order_id)
         doubt = intent_seen(conn, order, payments.get(conn, row.id), intent, payment.livemode())
@@ -63,7 +65,9 @@ def _freeze(work: Work, row: Payment, order: orders.Order) -> dict[str, Any]:
     }  # fmt: skip
     with work.step() as conn:
         payments.freeze(conn, row, params)
-        return payments.get(conn, row.id).params or params
+        frozen = payments.get(conn, row.id).params or params
+    crash_point("charge.frozen")
+    return frozen
 
 
 def _customer(work: Work, order: orders.Order) -> str:
@@ -80,8 +84,11 @@ def _customer(work: Work, order: orders.Order) -> str:
         metadata={"user_id": user.id},
         idempotency_key=f"customer:{user.id}",
     )
+    crash_point("charge.customer_made")
     with work.step() as conn:
-        return customers.remember_stripe_customer(conn, user.id, made["id"])
+        kept = customers.remember_stripe_customer(conn, user.id, made["id"])
+    crash_point("charge.customer_kept")
+    return kept
 
 
 def _find_or_post(work: Work, row: Payment, params: dict[str, Any]) -> dict[str, Any] | None:
@@ -118,6 +125,7 @@ def _resolve(work: Work, row: Payment, params: dict[str, Any], error: PaymentUnk
         if error.replayed:  # Stripe keeps this error for the key, and nothing was made with it
             payments.advance(conn, row)
         payments.change(conn, row, status=payments.UNKNOWN, detail=str(error))
+    crash_point("charge.unknown")
     return None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from core import cache, get_logger, monitor, payment
 from core.clock import utcnow
+from core.crashpoints import crash_point
 from core.database import reading
 from core.domain import orders, payments, refunds
 from core.domain.refunds import UNCREATED, Refund
@@ -31,6 +32,7 @@ def create_refund(work: Work) -> None:
     params = row.params or _freeze(work, row, paid.payment_intent_id)
     seen = _find_or_post(work, row, params)
     if seen is not None:
+        crash_point("refund.posted")
         settle(work, row, seen)
 
 
@@ -41,6 +43,7 @@ def settle(work: Work, row: Refund, seen: dict[str, Any]) -> None:
         doubt = refund_seen(conn, order, refunds.get(conn, row.id), seen)
         if doubt:
             work.doubt(conn, doubt)
+    crash_point("refund.settled")
     cache.delete(f"stats:{row.account_id}:{order.user_id}")
     logger.info("refund created", extra={"refund_id": row.id, "stripe_refund_id": seen["id"]})
 
@@ -64,7 +67,9 @@ def _freeze(work: Work, row: Refund, payment_intent_id: str) -> dict[str, Any]:
     }
     with work.step() as conn:
         refunds.freeze(conn, row, params)
-        return refunds.get(conn, row.id).params or params
+        frozen = refunds.get(conn, row.id).params or params
+    crash_point("refund.frozen")
+    return frozen
 
 
 def _find_or_post(work: Work, row: Refund, params: dict[str, Any]) -> dict[str, Any] | None:
@@ -99,6 +104,7 @@ def _unknown(work: Work, row: Refund, params: dict[str, Any], error: PaymentUnkn
         if nothing_made:
             refunds.advance(conn, row)
         refunds.change(conn, row, status=refunds.UNKNOWN, detail=str(error))
+    crash_point("refund.unknown")
 
 
 def _refused(work: Work, row: Refund, params: dict[str, Any], error: Permanent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core import get_logger, monitor
+from core.crashpoints import crash_point
 from core.database import reading
 from core.domain import statistics
 from worker.work import Work
@@ -20,6 +21,7 @@ def recompute(work: Work) -> None:
         for account_id in accounts:
             with work.step() as conn:
                 rows += statistics.rebuild(conn, account_id)
+            crash_point("statistics.rebuilt")
     with work.succeed({"accounts": len(accounts), "rows": rows}):
         pass
     logger.info("statistics rebuilt", extra={"accounts": len(accounts), "rows": rows})

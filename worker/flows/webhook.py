@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core import cache, get_logger, payment
+from core.crashpoints import crash_point
 from core.database import reading
 from core.domain import leases, ledger, orders, payments, refunds, webhooks
 from core.domain.orders import Order
@@ -145,6 +146,7 @@ def _close(
     work: Work, event: WebhookEvent, status: str, row: Payment | None = None, apply: Apply | None = None
 ) -> None:
     user_id = None
+    crash_point("webhook.read")
     with work.succeed({"event_id": event.id, "outcome": status}) as conn:
         webhooks.close(conn, event.id, status)
         if row is not None:
@@ -156,5 +158,6 @@ def _close(
             if doubt:
                 logger.error("money in doubt", extra={"order_id": order.id, "reason": doubt})
                 work.doubt(conn, doubt)
+    crash_point("webhook.applied")
     if row is not None and user_id:
         cache.delete(f"stats:{row.account_id}:{user_id}")

@@ -23,6 +23,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
     )
     op.create_table(
+        "cursors",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("place", JSONDocument, nullable=False),
+        sa.Column("moved_at", Timestamp, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_cursors")),
+    )
+    op.create_table(
         "daily_statistics",
         sa.Column("account_id", sa.String(length=64), nullable=False),
         sa.Column("day", sa.Date(), nullable=False, comment="UTC"),
@@ -35,9 +42,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "job_events",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("job_id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("at", Timestamp, nullable=False),
         sa.Column("what", sa.String(length=200), nullable=False),
@@ -53,41 +58,20 @@ def upgrade() -> None:
         sa.Column("queue", sa.String(length=64), nullable=False),
         sa.Column("args", JSONDocument, nullable=False),
         sa.Column(
-            "order_id",
-            sa.Uuid(as_uuid=False),
-            nullable=True,
-            comment="the order that the work is about, once known",
+            "order_id", sa.Uuid(as_uuid=False), nullable=True, comment="the order that the work is about, once known"
         ),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("run_at", Timestamp, nullable=False, comment="not before"),
+        sa.Column("hint_at", Timestamp, nullable=False, comment="when the sweep hints next; never before run_at"),
         sa.Column(
-            "hint_at", Timestamp, nullable=False, comment="when the sweep hints next; never before run_at"
-        ),
-        sa.Column(
-            "hints",
-            sa.Integer(),
-            nullable=False,
-            comment="hints since it was last queued; widens their distance",
+            "hints", sa.Integer(), nullable=False, comment="hints since it was last queued; widens their distance"
         ),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column(
-            "expiries",
-            sa.Integer(),
-            nullable=False,
-            comment="leases that ran out; from the second on it runs alone",
+            "expiries", sa.Integer(), nullable=False, comment="leases that ran out; from the second on it runs alone"
         ),
-        sa.Column(
-            "crashes",
-            sa.Integer(),
-            nullable=False,
-            comment="leases that ran out while it ran alone, and bugs",
-        ),
-        sa.Column(
-            "alone",
-            sa.Boolean(),
-            nullable=False,
-            comment="whether the current lease has its process to itself",
-        ),
+        sa.Column("crashes", sa.Integer(), nullable=False, comment="leases that ran out while it ran alone, and bugs"),
+        sa.Column("alone", sa.Boolean(), nullable=False, comment="whether the current lease has its process to itself"),
         sa.Column(
             "lease_token",
             sa.Uuid(as_uuid=False),
@@ -98,10 +82,7 @@ def upgrade() -> None:
         sa.Column("idempotency_scope", sa.String(length=128), nullable=True),
         sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column(
-            "fingerprint",
-            sa.String(length=64),
-            nullable=True,
-            comment="sha256 of the request that the key belongs to",
+            "fingerprint", sa.String(length=64), nullable=True, comment="sha256 of the request that the key belongs to"
         ),
         sa.Column("request_id", sa.String(length=64), nullable=True),
         sa.Column("traceparent", sa.String(length=64), nullable=True),
@@ -155,10 +136,7 @@ def upgrade() -> None:
         sa.Column("account_id", sa.String(length=64), nullable=False),
         sa.Column("email", sa.String(length=320), nullable=False, comment="as given"),
         sa.Column(
-            "email_folded",
-            sa.String(length=320),
-            nullable=False,
-            comment="one customer however it is capitalised",
+            "email_folded", sa.String(length=320), nullable=False, comment="one customer however it is capitalised"
         ),
         sa.Column("full_name", sa.String(length=200), nullable=True),
         sa.Column("stripe_customer_id", sa.String(length=64), nullable=True),
@@ -193,9 +171,7 @@ def upgrade() -> None:
         sa.Column("scopes", sa.String(length=100), nullable=False, comment="separated by spaces"),
         sa.Column("created_at", Timestamp, nullable=False),
         sa.Column("revoked_at", Timestamp, nullable=True),
-        sa.ForeignKeyConstraint(
-            ["account_id"], ["accounts.id"], name=op.f("fk_api_keys_account_id_accounts")
-        ),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_api_keys_account_id_accounts")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
         sa.UniqueConstraint("hash", name=op.f("uq_api_keys_hash")),
     )
@@ -242,16 +218,36 @@ def upgrade() -> None:
         sqlite_where=sa.text("reference IS NOT NULL"),
     )
     op.create_table(
+        "findings",
+        sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("kind", sa.String(length=24), nullable=False),
+        sa.Column(
+            "object_id", sa.String(length=64), nullable=False, comment="Stripe's id, or ours where Stripe has none"
+        ),
+        sa.Column("account_id", sa.String(length=64), nullable=True),
+        sa.Column("order_id", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("detail", JSONDocument, nullable=False),
+        sa.Column("found_at", Timestamp, nullable=False),
+        sa.Column("seen_at", Timestamp, nullable=False, comment="when it was last found to be so"),
+        sa.CheckConstraint(
+            "kind IN ('missing_locally', 'missing_at_stripe', 'amount_differs', 'state_differs', 'refund_unknown')",
+            name=op.f("ck_findings_kind"),
+        ),
+        sa.CheckConstraint("status IN ('open', 'repaired', 'closed')", name=op.f("ck_findings_status")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_findings_order_id_orders")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_findings")),
+    )
+    op.create_index("ix_findings_status", "findings", ["status", "found_at"], unique=False)
+    op.create_index("uq_findings_object", "findings", ["kind", "object_id"], unique=True)
+    op.create_table(
         "ledger_transfers",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("account_id", sa.String(length=64), nullable=False),
         sa.Column("order_id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("kind", sa.String(length=24), nullable=False),
         sa.Column(
-            "cause",
-            sa.String(length=64),
-            nullable=False,
-            comment="id of the Stripe object that moved the money",
+            "cause", sa.String(length=64), nullable=False, comment="id of the Stripe object that moved the money"
         ),
         sa.Column("currency", sa.String(length=3), nullable=False),
         sa.Column("debit", sa.String(length=24), nullable=False),
@@ -264,15 +260,11 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("amount > 0", name=op.f("ck_ledger_transfers_amount")),
         sa.CheckConstraint("debit <> credit", name=op.f("ck_ledger_transfers_two_sides")),
-        sa.ForeignKeyConstraint(
-            ["order_id"], ["orders.id"], name=op.f("fk_ledger_transfers_order_id_orders")
-        ),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_ledger_transfers_order_id_orders")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_transfers")),
     )
     op.create_index("ix_ledger_transfers_order", "ledger_transfers", ["order_id"], unique=False)
-    op.create_index(
-        "ix_ledger_transfers_posted", "ledger_transfers", ["account_id", "posted_at"], unique=False
-    )
+    op.create_index("ix_ledger_transfers_posted", "ledger_transfers", ["account_id", "posted_at"], unique=False)
     op.create_index("uq_ledger_transfers_cause", "ledger_transfers", ["kind", "cause"], unique=True)
     op.create_table(
         "payments",
@@ -282,33 +274,20 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=20), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False, comment="minor units"),
         sa.Column("currency", sa.String(length=3), nullable=False),
-        sa.Column(
-            "amount_received", sa.BigInteger(), nullable=False, comment="minor units captured by Stripe"
-        ),
-        sa.Column(
-            "epoch", sa.Integer(), nullable=False, comment="advances only on proof that nothing happened"
-        ),
+        sa.Column("amount_received", sa.BigInteger(), nullable=False, comment="minor units captured by Stripe"),
+        sa.Column("epoch", sa.Integer(), nullable=False, comment="advances only on proof that nothing happened"),
         sa.Column("epoch_at", Timestamp, nullable=False, comment="no key of this epoch is older than this"),
         sa.Column(
-            "params",
-            JSONDocument,
-            nullable=True,
-            comment="the exact parameters that the key was first used with",
+            "params", JSONDocument, nullable=True, comment="the exact parameters that the key was first used with"
         ),
         sa.Column("payment_intent_id", sa.String(length=64), nullable=True),
         sa.Column("charge_id", sa.String(length=64), nullable=True),
         sa.Column("client_secret", sa.String(length=255), nullable=True),
-        sa.Column(
-            "test_mode", sa.Boolean(), nullable=False, comment="made with Stripe off: no money can move"
-        ),
-        sa.Column(
-            "detail",
-            sa.Text(),
-            nullable=True,
-            comment="why it is unknown or needs review, or the last decline",
-        ),
+        sa.Column("test_mode", sa.Boolean(), nullable=False, comment="made with Stripe off: no money can move"),
+        sa.Column("detail", sa.Text(), nullable=True, comment="why it is unknown or needs review, or the last decline"),
         sa.Column("created_at", Timestamp, nullable=False),
         sa.Column("updated_at", Timestamp, nullable=False),
+        sa.Column("check_at", Timestamp, nullable=False, comment="when Stripe is asked again about an open one"),
         sa.CheckConstraint(
             "status IN ('creating', 'requires_payment', 'requires_action', 'processing', 'succeeded', 'canceled', 'unknown', 'needs_review')",
             name=op.f("ck_payments_status"),
@@ -316,6 +295,14 @@ def upgrade() -> None:
         sa.CheckConstraint("amount > 0 AND amount_received >= 0", name=op.f("ck_payments_amounts")),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_payments_order_id_orders")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_payments")),
+    )
+    op.create_index(
+        "ix_payments_check",
+        "payments",
+        ["check_at"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('requires_payment', 'requires_action', 'processing')"),
+        sqlite_where=sa.text("status IN ('requires_payment', 'requires_action', 'processing')"),
     )
     op.create_index("ix_payments_order", "payments", ["order_id"], unique=False)
     op.create_index("uq_payments_intent", "payments", ["payment_intent_id"], unique=True)
@@ -345,9 +332,7 @@ def upgrade() -> None:
         sa.Column("created_at", Timestamp, nullable=False),
         sa.Column("updated_at", Timestamp, nullable=False),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_disputes_order_id_orders")),
-        sa.ForeignKeyConstraint(
-            ["payment_id"], ["payments.id"], name=op.f("fk_disputes_payment_id_payments")
-        ),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_disputes_payment_id_payments")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_disputes")),
     )
     op.create_index("ix_disputes_order", "disputes", ["order_id"], unique=False)
@@ -362,20 +347,16 @@ def upgrade() -> None:
         sa.Column("amount", sa.BigInteger(), nullable=False, comment="minor units"),
         sa.Column("currency", sa.String(length=3), nullable=False),
         sa.Column("reason", sa.String(length=32), nullable=True),
-        sa.Column(
-            "epoch", sa.Integer(), nullable=False, comment="advances only on proof that nothing happened"
-        ),
+        sa.Column("epoch", sa.Integer(), nullable=False, comment="advances only on proof that nothing happened"),
         sa.Column("epoch_at", Timestamp, nullable=False, comment="no key of this epoch is older than this"),
         sa.Column(
-            "params",
-            JSONDocument,
-            nullable=True,
-            comment="the exact parameters that the key was first used with",
+            "params", JSONDocument, nullable=True, comment="the exact parameters that the key was first used with"
         ),
         sa.Column("stripe_refund_id", sa.String(length=64), nullable=True),
         sa.Column("detail", sa.Text(), nullable=True, comment="why it failed, is unknown or needs review"),
         sa.Column("created_at", Timestamp, nullable=False),
         sa.Column("updated_at", Timestamp, nullable=False),
+        sa.Column("check_at", Timestamp, nullable=False, comment="when Stripe is asked again about an open one"),
         sa.CheckConstraint(
             "status IN ('creating', 'pending', 'requires_action', 'succeeded', 'failed', 'canceled', 'unknown', 'needs_review')",
             name=op.f("ck_refunds_status"),
@@ -384,6 +365,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_refunds_order_id_orders")),
         sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_refunds_payment_id_payments")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_refunds")),
+    )
+    op.create_index(
+        "ix_refunds_check",
+        "refunds",
+        ["check_at"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('pending', 'requires_action')"),
+        sqlite_where=sa.text("status IN ('pending', 'requires_action')"),
     )
     op.create_index("ix_refunds_order", "refunds", ["order_id"], unique=False)
     op.create_index("uq_refunds_stripe", "refunds", ["stripe_refund_id"], unique=True)
@@ -398,6 +387,7 @@ def downgrade() -> None:
         "disputes",
         "payments",
         "ledger_transfers",
+        "findings",
         "orders",
         "api_keys",
         "webhook_events",
@@ -406,6 +396,7 @@ def downgrade() -> None:
         "jobs",
         "job_events",
         "daily_statistics",
+        "cursors",
         "accounts",
     ):
         op.drop_table(table)

@@ -1,0 +1,191 @@
+"""Payments through Stripe, or deterministic test data while `STRIPE_ENABLED` is off.
+
+    from core import payment
+    intent = payment.create_payment_intent(amount=1050, currency="usd")
+
+Every answer is a plain dict of Stripe's shape. Amounts are integers of minor units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.errors import Permanent
+from core.money import check_amount, check_currency
+from core.payments import disabled
+from core.payments.errors import (
+    PaymentBusy,
+    PaymentDeclined,
+    PaymentError,
+    PaymentInvalid,
+    PaymentKeyReused,
+    PaymentMisconfigured,
+    PaymentRefused,
+    PaymentUnknown,
+)
+from core.payments.signature import signed_by
+from core.payments.status import PaymentStatus
+from core.switches import enabled
+
+__all__ = [
+    "Payment", "PaymentBusy", "PaymentDeclined", "PaymentError", "PaymentInvalid", "PaymentKeyReused",
+    "PaymentMisconfigured", "PaymentRefused", "PaymentStatus", "PaymentUnknown",
+]  # fmt: skip
+
+Answer = dict[str, Any]
+API_VERSION = "2026-10-28.endive"
+
+
+class Payment:
+    """The facade. It chooses Stripe or test data at each call, by the environment.
+
+    Raises, from every method that asks Stripe:
+        PaymentError: one of its kinds, named by what to do about it.
+    """
+
+    api_version = API_VERSION
+    """The API version that we pin and parse."""
+
+    def create_payment_intent(
+        self,
+        amount: int,
+        currency: str = "usd",
+        metadata: dict[str, str] | None = None,
+        customer_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Answer:
+        """Create an unconfirmed PaymentIntent.
+
+        Args:
+            amount: minor units of `currency`; an int, positive.
+            metadata: kept with the object at Stripe.
+            idempotency_key: the same key never creates a second one; stable across retries if you give it.
+
+        Raises:
+            PaymentInvalid: the amount or currency cannot be; nothing was sent.
+        """
+        currency = _checked(amount, currency)
+        answer: Answer = self._backend().create_payment_intent(amount, currency, metadata, customer_id, idempotency_key)
+        return answer
+
+    def create_customer(
+        self,
+        email: str,
+        name: str | None = None,
+        metadata: dict[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Answer:
+        """Create a customer."""
+        answer: Answer = self._backend().create_customer(email, name, metadata, idempotency_key)
+        return answer
+
+    def create_refund(
+        self,
+        payment_intent_id: str,
+        amount: int | None = None,
+        reason: str | None = None,
+        metadata: dict[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Answer:
+        """Refund a PaymentIntent.
+
+        Args:
+            amount: minor units of its currency, or None for all that is left.
+            reason: `duplicate`, `fraudulent`, `requested_by_customer` or None.
+
+        Raises:
+            PaymentInvalid: the amount cannot be; nothing was sent.
+        """
+        if amount is not None:
+            _checked(amount, "usd")
+        answer: Answer = self._backend().create_refund(payment_intent_id, amount, reason, metadata, idempotency_key)
+        return answer
+
+    def cancel_payment_intent(self, payment_intent_id: str, idempotency_key: str | None = None) -> Answer:
+        """Cancel a PaymentIntent that has not succeeded."""
+        answer: Answer = self._backend().cancel_payment_intent(payment_intent_id, idempotency_key)
+        return answer
+
+    def retrieve_payment_intent(self, payment_intent_id: str) -> Answer:
+        """The PaymentIntent as it is now."""
+        answer: Answer = self._backend().retrieve_payment_intent(payment_intent_id)
+        return answer
+
+    def retrieve_refund(self, refund_id: str) -> Answer:
+        """The refund as it is now."""
+        answer: Answer = self._backend().retrieve_refund(refund_id)
+        return answer
+
+    def retrieve_charge(self, charge_id: str) -> Answer:
+        """The charge as it is now."""
+        answer: Answer = self._backend().retrieve_charge(charge_id)
+        return answer
+
+    def retrieve_dispute(self, dispute_id: str) -> Answer:
+        """The dispute as it is now."""
+        answer: Answer = self._backend().retrieve_dispute(dispute_id)
+        return answer
+
+    def list_payment_intents(self, customer_id: str | None = None, created_gte: int | None = None) -> list[Answer]:
+        """PaymentIntents, newest first; a list reads its own writes, a search does not.
+
+        Args:
+            created_gte: Unix time in seconds.
+        """
+        found: list[Answer] = self._backend().list_payment_intents(customer_id, created_gte)
+        return found
+
+    def list_refunds(self, payment_intent_id: str | None = None, created_gte: int | None = None) -> list[Answer]:
+        """Refunds, newest first.
+
+        Args:
+            created_gte: Unix time in seconds.
+        """
+        found: list[Answer] = self._backend().list_refunds(payment_intent_id, created_gte)
+        return found
+
+    def list_events(
+        self, starting_after: str | None = None, created_gte: int | None = None, limit: int = 100
+    ) -> Answer:
+        """One page of events, newest first: `data` and `has_more`.
+
+        Args:
+            starting_after: id of the last event of the page before.
+            created_gte: Unix time in seconds.
+            limit: 1 to 100.
+        """
+        page: Answer = self._backend().list_events(starting_after, created_gte, limit)
+        return page
+
+    def verify_webhook_signature(self, payload: bytes | str, signature: str | None) -> bool:
+        """Whether one of our webhook secrets signed the raw body; the same check in every mode, closed without one."""
+        from core import settings
+
+        body = payload.encode() if isinstance(payload, str) else payload
+        return signed_by(body, signature, [s.get_secret_value() for s in settings.load().stripe_webhook_secrets])
+
+    def livemode(self) -> bool:
+        """Whether our key moves real money, by its prefix."""
+        from core import settings
+
+        key = settings.load().stripe_secret_key
+        return enabled("STRIPE_ENABLED") and key is not None and "_live_" in key.get_secret_value()[:8]
+
+    def _backend(self) -> Any:
+        if not enabled("STRIPE_ENABLED"):
+            return disabled
+        from core.payments import stripe_door
+
+        return stripe_door.door()
+
+
+def _checked(amount: int, currency: str) -> str:
+    try:
+        currency = check_currency(currency)
+        check_amount(amount, currency)
+    except Permanent as error:
+        raise PaymentInvalid(error.detail, error.type) from error
+    return currency
+
+
+payment = Payment()

@@ -1,0 +1,61 @@
+"""What can go wrong with Stripe, named by what we do about it; nothing of the SDK's own errors leaves the door."""
+
+from __future__ import annotations
+
+from core.errors import Declined, Permanent, Retryable, Uncertain, Unprocessable, Upstream
+
+
+class PaymentError(Exception):
+    """Anything that went wrong with a payment; catch this, or one of the kinds below."""
+
+    code: str | None = None
+    """Stripe's own code, where it gave one."""
+
+
+class PaymentInvalid(PaymentError, Unprocessable):
+    """The arguments cannot be a payment; nothing was sent."""
+
+
+class PaymentDeclined(PaymentError, Declined):
+    """The issuer said no: an answer, not a fault."""
+
+    def __init__(self, detail: str, code: str | None = None, decline_code: str | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.decline_code = decline_code
+
+
+class PaymentRefused(PaymentError, Upstream):
+    """Stripe will not do it (400, 404): repeating changes nothing."""
+
+    def __init__(self, detail: str, code: str | None = None) -> None:
+        super().__init__(detail, type="stripe-refused")
+        self.code = code
+
+
+class PaymentKeyReused(PaymentError, Permanent):
+    """The idempotency key came with other parameters before: a bug of ours, for a person."""
+
+    type, title, status = "idempotency-key-misused", "Our own fault", 500
+    code = "idempotency_error"
+
+
+class PaymentBusy(PaymentError, Retryable):
+    """Nothing happened; try again (409 key in use, 429, a read that failed, a connection that was refused)."""
+
+
+class PaymentMisconfigured(PaymentError, Retryable):
+    """Stripe does not accept our key (401, 403): our configuration, which says nothing about the payment."""
+
+
+class PaymentUnknown(PaymentError, Uncertain):
+    """A write was sent and its answer was lost, or was 5xx: it may have happened.
+
+    Args:
+        detail: what was seen.
+        replayed: Stripe replayed the error that it keeps for the key: this key will answer nothing else.
+    """
+
+    def __init__(self, detail: str, replayed: bool = False) -> None:
+        super().__init__(detail)
+        self.replayed = replayed

@@ -1,0 +1,55 @@
+"""What tests ask of Stripe's stand-in: pay, refund in the dashboard, look at the witness, arm faults."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+
+
+class Stripe:
+    """The simulator's API and its control side."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url
+        self._http = urllib3.PoolManager(retries=False)
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    def post(self, path: str, **params: Any) -> dict[str, Any]:
+        """POST to the API, form-encoded; any status."""
+        headers = {**self._headers, "Content-Type": "application/x-www-form-urlencoded"}
+        return self._json(self._http.request("POST", self.url + path, body=urlencode(params), headers=headers))
+
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """GET from the API."""
+        return self._json(self._http.request("GET", self.url + path, fields=params, headers=self._headers))
+
+    def control(self, path: str, method: str = "POST", **body: Any) -> dict[str, Any]:
+        """Ask the control side under /_sim."""
+        if method == "GET":
+            return self._json(self._http.request("GET", f"{self.url}/_sim{path}"))
+        return self._json(self._http.request(method, f"{self.url}/_sim{path}", json=body))
+
+    def pay(self, payment_intent_id: str, card: str = "pm_card_visa") -> dict[str, Any]:
+        """Confirm a PaymentIntent, as a customer with that test card would."""
+        return self.post(f"/v1/payment_intents/{payment_intent_id}/confirm", payment_method=card)
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events, oldest first."""
+        found: list[dict[str, Any]] = []
+        while True:
+            after = {"starting_after": found[-1]["id"]} if found else {}
+            page = self.get("/v1/events", limit=100, **after)
+            found += page["data"]
+            if not page["has_more"]:
+                return found[::-1]
+
+    def moved(self, kind: str) -> list[dict[str, Any]]:
+        """The witness's movements of one kind: `payment`, `refund`, `refund_reversal` ..."""
+        return [movement for movement in self.control("/ledger", "GET")["movements"] if movement["kind"] == kind]
+
+    @staticmethod
+    def _json(answer: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+        found: dict[str, Any] = answer.json()
+        return found
