@@ -37,7 +37,9 @@ AnyRow = Row[*tuple[Any, ...]]
 JSONDocument = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 SQLITE_BUSY_SECONDS = 30
-READ_ONLY_TRANSACTION = "25006"
+# What PostgreSQL files under "internal error" although it only means: not now (a read-only replica, an idle timeout).
+POSTGRES_NOT_NOW = frozenset({"25006", "25P03"})
+POSTGRES_LIMIT_EXCEEDED = "54"  # the class of statements that are too large: repeating them cannot help
 SQLITE_GENERIC_ERROR = 1  # a statement that is wrong, not a database that is away
 POSTGRES_SESSION = (
     "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
@@ -170,7 +172,8 @@ def _build(url: str) -> Engine:
 
 def _sqlite_session(connection: Any, record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, the driver would say it too late
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    # Without recursive triggers a REPLACE would delete a row of the ledger behind its trigger's back.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -215,8 +218,9 @@ def _translated() -> Iterator[None]:
 
 
 def _is_unavailable(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None) or ""
     if isinstance(error, InternalError):
-        return getattr(error.orig, "sqlstate", None) == READ_ONLY_TRANSACTION
-    if not isinstance(error, OperationalError | InterfaceError):
+        return state in POSTGRES_NOT_NOW
+    if not isinstance(error, OperationalError | InterfaceError) or state.startswith(POSTGRES_LIMIT_EXCEEDED):
         return False
     return getattr(error.orig, "sqlite_errorcode", None) != SQLITE_GENERIC_ERROR

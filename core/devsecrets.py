@@ -25,7 +25,7 @@ def _make(path: Path, secret: str) -> str:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with open(handle, "w", encoding="ascii") as file:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(secret)
             file.flush()
             os.fsync(handle)

@@ -10,9 +10,9 @@ from functools import cache
 from core.errors import Unprocessable
 
 ZERO_DECIMAL = frozenset(
-    "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split()
+    {"bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"}
 )
-THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
+THREE_DECIMAL = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
 # Sent times 100 although they have no minor unit in use: the cents must be 00.
 CENTS_MUST_BE_ZERO = frozenset({"isk", "ugx"})
 LARGEST_AMOUNT = 99_999_999
@@ -43,11 +43,9 @@ def check_currency(currency: str) -> str:
     Raises:
         Unprocessable: not a three-letter code of a currency in use.
     """
-    code = currency.lower() if isinstance(currency, str) else ""
+    code = currency.lower()
     if code not in currencies():
-        raise Unprocessable(
-            "currency must be an ISO 4217 code in use, for example usd or eur", type="unknown-currency"
-        )
+        raise Unprocessable("currency must be an ISO 4217 code in use, for example usd or eur", type="unknown-currency")
     return code
 
 

@@ -17,30 +17,43 @@ DEEPEST = 8
 LONGEST_TEXT = 16_384
 """Characters of one text that are kept: what is longer is a body, not a log line."""
 
-_SECRET_NAME = (
+_HIDDEN_NAME = (
     r"authorization|cookie|passw(?:or)?d|passphrase|secret|token|signature|credential"
     r"|(?:api|secret|access|private|signing|encryption)[_-]?key"
     r"|card[_-]?(?:number|no\b)|\bcv[cv]2?\b|security[_-]?code"
 )
-_SECRET_FIELD = re.compile(_SECRET_NAME, re.IGNORECASE)
+_HIDDEN_FIELD = re.compile(_HIDDEN_NAME, re.IGNORECASE)
 _PERSONAL_FIELD = re.compile(
     r"(?:(?:full|first|last|user|nick|customer|cardholder|billing|shipping)[_-]?)?name"
     r"|(?:.*[_-])?(?:e?mail|phone|ip)|(?:e?mail|ip|billing|shipping)?[_-]?address(?:[_-]line\d)?"
     r"|remote[_-]?addr|user[_-]?agent",
     re.IGNORECASE,
 )
-_SECRET_TEXT = re.compile(
-    r"(?P<uuid>\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)"  # kept: its digits can pass as a card's
-    r"|(?P<card>(?<![\w.])[0-9](?:[ -]?[0-9]){12,}(?!\w))"
-    r"|\b(?:sk|rk)_(?:live|test)_\w+|\bwhsec_[\w+/=-]+|(?<=_secret_)\w{8,}"
-    r"|(?:(?<=bearer )|(?<=basic )|(?<=bearer: ))[\w.~+/=-]{6,}"
-    r"|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # a JSON Web Token
-    r"|(?<=\bv[01]=)[0-9a-f]{32,}"  # the Stripe-Signature header
-    r"|(?<=://)[^/\s:@]*:(?P<password>[^/\s@]+)(?=@)"
-    rf"|(?P<name>[\w-]*(?:{_SECRET_NAME})[\w-]*['\"]?\s*[=:]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;&)}}\]]+)",
-    re.IGNORECASE,
+_CARD = re.compile(
+    r"(?P<uuid>\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)"  # left alone: its digits can pass as a card's
+    r"|(?<![\w.])[0-9](?:[ -]?[0-9]){12,200}(?!\w)"
 )
-_EMAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
+_VALUE = r"(?:(?:bearer|basic|token|digest)\s)?(?:\"[^\"]*\"|'[^']*'|[^\s,;&)}\]]+)"
+_HIDES_NOTHING = r"(?!(?:true|false|none|null)\b)"
+
+# The words that a text must hold (lower case) before its pattern is tried; patterns are bounded, so never slow.
+_Rule = tuple[tuple[str, ...], re.Pattern[str], str]
+_RULES: tuple[_Rule, ...] = (
+    (
+        ("auth", "cookie", "pass", "secret", "token", "signature", "credential", "key", "card", "cvc", "cvv", "code"),
+        re.compile(
+            rf"((?:{_HIDDEN_NAME})[\w-]{{0,40}}['\"]?\s{{0,4}}[=:]\s{{0,4}}){_HIDES_NOTHING}{_VALUE}", re.IGNORECASE
+        ),
+        rf"\1{REDACTED}",
+    ),
+    (("sk_", "rk_", "whsec_"), re.compile(r"\b(?:(?:sk|rk)_(?:live|test)_|whsec_)[\w+/=-]+"), REDACTED),
+    (("_secret_",), re.compile(r"(_secret_)\w{8,}"), rf"\1{REDACTED}"),
+    (("bearer ", "basic "), re.compile(r"\b(bearer|basic) [\w.~+/=-]{6,}", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (("eyj",), re.compile(r"\beyJ[\w-]{8,2000}\.[\w-]{2,}\.[\w-]*"), REDACTED),  # a JSON Web Token
+    (("v1=", "v0="), re.compile(r"\b(v[01]=)[0-9a-f]{32,}"), rf"\1{REDACTED}"),  # the Stripe-Signature header
+    (("://",), re.compile(r"(://[^/\s:@]{0,200}:)[^/\s@]{1,200}(?=@)"), rf"\1{REDACTED}"),
+)
+_EMAIL = re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 
 
 def hides_personal_data() -> bool:
@@ -63,66 +76,74 @@ def redact_text(text: str, personal: bool = False) -> str:
     """`text` with keys, passwords, signatures and card numbers (Luhn) replaced, and e-mail addresses if `personal`."""
     if len(text) > LONGEST_TEXT:
         text = text[:LONGEST_TEXT] + "..."
-    text = _SECRET_TEXT.sub(_replacement, text)
+    lower = text.lower()
+    for words, pattern, replacement in _RULES:
+        if any(word in lower for word in words):
+            text = pattern.sub(replacement, text)
+    text = _CARD.sub(_without_cards, text)
     return _EMAIL.sub(MASKED, text) if personal and "@" in text else text
 
 
-def _walk(value: Any, personal: bool, name: str, depth: int) -> Any:
-    if value is None or value is True or value is False:
-        return value
-    if name and _SECRET_FIELD.search(name):
-        return REDACTED
-    if personal and name and _PERSONAL_FIELD.fullmatch(name.strip("_")):
-        return MASKED
-    if type(value) is int:
-        return REDACTED if value > 10**12 and _is_card(str(value)) else value
-    if type(value) is float:
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, str):
-        return redact_text(value, personal)
-    if depth >= DEEPEST:
-        return redact_text(_text(value), personal)
-    try:
-        if isinstance(value, Mapping):
-            return {
-                redact_text(_text(key), personal): _walk(item, personal, _text(key), depth + 1)
-                for key, item in value.items()
-            }
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return [_walk(item, personal, name, depth + 1) for item in value]
-    except Exception as error:  # noqa: BLE001 - a container of the caller's may do anything while it is read
-        return f"<unreadable {type(value).__name__}: {type(error).__name__}>"
-    return redact_text(_text(value), personal)
-
-
-def _text(value: Any) -> str:
+def as_text(value: object) -> str:
+    """`str(value)`, also of an object that cannot be printed."""
     try:
         return str(value)
     except Exception as error:  # noqa: BLE001 - a __str__ of the caller's may do anything
         return f"<unprintable {type(value).__name__}: {type(error).__name__}>"
 
 
-def _replacement(match: re.Match[str]) -> str:
+def _walk(value: Any, personal: bool, name: str, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if name and _HIDDEN_FIELD.search(name):
+        return REDACTED
+    if personal and name and _PERSONAL_FIELD.fullmatch(name.strip("_")):
+        return MASKED
+    if type(value) in (int, float):
+        return _number(value)
+    if isinstance(value, Mapping | list | tuple | set | frozenset) and depth < DEEPEST:
+        return _container(value, personal, name, depth)
+    return redact_text(as_text(value), personal)
+
+
+def _number(value: float) -> Any:
+    if isinstance(value, int):
+        return REDACTED if value > 10**12 and _is_card(str(value)) else value
+    return value if math.isfinite(value) else str(value)  # JSON has neither NaN nor infinity
+
+
+def _container(value: Any, personal: bool, name: str, depth: int) -> Any:
+    try:
+        if not isinstance(value, Mapping):
+            return [_walk(item, personal, name, depth + 1) for item in value]
+        return {
+            redact_text(text, personal): _walk(item, personal, text, depth + 1)
+            for text, item in ((as_text(key), item) for key, item in value.items())
+        }
+    except Exception as error:  # noqa: BLE001 - a container of the caller's may do anything while it is read
+        return f"<unreadable {type(value).__name__}: {type(error).__name__}>"
+
+
+def _without_cards(match: re.Match[str]) -> str:
+    """The matched digits, which may stand in groups, without each stretch of whole groups that is a card number."""
     if match["uuid"]:
         return match[0]
-    if match["card"]:
-        return _without_cards(match[0])
-    if match["password"]:
-        return match[0].removesuffix(match["password"]) + REDACTED
-    if match["name"]:
-        return match[0] if match["value"].lower() in ("true", "false", "none", "null") else match["name"] + REDACTED
-    return REDACTED
+    groups = re.split(r"([ -])", match[0])
+    kept, first = "", 0
+    while first < len(groups):
+        last = _end_of_card(groups, first)
+        kept += REDACTED if last else groups[first]
+        first = last or first + 1
+    return kept
 
 
-def _without_cards(run: str) -> str:
-    """`run`, digits in groups, without the first stretch of whole groups that is a card number."""
-    groups = re.split(r"([ -])", run)
-    for first in range(0, len(groups), 2):
-        for last in range(len(groups), first, -2):
-            if _is_card("".join(groups[first:last:2])):
-                rest = "".join(groups[last:])
-                return "".join(groups[:first]) + REDACTED + (rest and _SECRET_TEXT.sub(_replacement, rest))
-    return run
+def _end_of_card(groups: list[str], first: int) -> int:
+    digits = ""
+    for at in range(first, min(first + 38, len(groups)), 2):
+        digits += groups[at]
+        if _is_card(digits):
+            return at + 1
+    return 0
 
 
 def _is_card(digits: str) -> bool:

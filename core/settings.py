@@ -103,23 +103,21 @@ class Settings(BaseModel):
         SecretStr | None, Field(description="a key that starts with sk_test_, sk_live_, rk_test_ or rk_live_")
     ] = None
     stripe_publishable_key: str | None = Field(
-        None, pattern=r"^pk_(test|live)_\S+$", description="a key that starts with pk_test_ or pk_live_"
+        None, pattern=r"^pk_(test|live)_\S+$", repr=False, description="a key that starts with pk_test_ or pk_live_"
     )
     own_webhook_secrets: Annotated[tuple[SecretStr, ...], BeforeValidator(_words)] = Field(
         (), alias="STRIPE_WEBHOOK_SECRET", description="one secret, or several separated by commas"
     )
     stripe_api_base: str | None = Field(
-        None, pattern=r"^https?://[^/@\s]+$", description="http(s)://host:port without a path"
+        None, pattern=r"^https?://[^/@\s]+$", repr=False, description="http(s)://host:port without a path"
     )
     own_bootstrap_key: SecretStr | None = Field(None, alias="BOOTSTRAP_API_KEY", description="a key")
     own_secret_key: SecretStr | None = Field(None, alias="SECRET_KEY", description="a key")
-    log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_level)
-    ] = Field("INFO", description="DEBUG, INFO, WARN, WARNING, ERROR or CRITICAL")
-    log_format: Literal["json", "text"] = Field("json", description="json or text")
-    host: str = Field(
-        "127.0.0.1", pattern=r"^[^\s/]+$", description="an address to listen on, for example 127.0.0.1"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_level)] = Field(
+        "INFO", description="DEBUG, INFO, WARN, WARNING, ERROR or CRITICAL"
     )
+    log_format: Literal["json", "text"] = Field("json", description="json or text")
+    host: str = Field("127.0.0.1", pattern=r"^[^\s/]+$", description="an address to listen on, for example 127.0.0.1")
     port: Port = 8000
     simulator_port: Port = 12111
     flower_port: Port = 5555

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from core import get_logger
 from core.database import DatabaseUnavailable
 from worker import schedule, sweep
@@ -14,12 +12,14 @@ from worker.runner import Flow, runner
 logger = get_logger(__name__)
 
 
-def _work(kind: str, flow: Flow, ids: list[str]) -> None:
-    runner().run(kind, ids, flow)
+def _register(kind: str, flow: Flow) -> None:
+    @app.task(name=kind)
+    def work(ids: list[str]) -> None:
+        runner().run(kind, ids, flow)
 
 
 for _kind, _flow in FLOWS.items():
-    app.task(partial(_work, _kind, _flow), name=_kind, bind=False)
+    _register(_kind, _flow)
 
 
 @app.task(name="maintenance.sweep")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, Connection, ForeignKey, Index, String, Table, Uuid, select, update
+from sqlalchemy import CheckConstraint, Column, Connection, ForeignKey, Index, String, Table, Uuid, case, select, update
 
 from core.database import JSONDocument, Timestamp, insert_into, metadata, now
 from core.ids import is_id, new_id
@@ -69,21 +69,24 @@ def record(
 ) -> None:
     """Write a finding down, or that it is still so: one row per kind and object, however often it is seen.
 
+    One that an operator closed opens again only when it looks different.
+
     Args:
         repaired: the same transaction makes our side right.
     """
     status = REPAIRED if repaired else OPEN
-    seen = {"status": status, "detail": detail, "seen_at": now()}
-    conn.execute(
-        insert_into(conn, findings)
-        .values(
-            id=new_id(), kind=kind, object_id=object_id, account_id=account_id, order_id=order_id, found_at=now(), **seen
-        )
-        .on_conflict_do_update(index_elements=["kind", "object_id"], set_=seen)
+    insert = insert_into(conn, findings).values(
+        id=new_id(), kind=kind, object_id=object_id, account_id=account_id, order_id=order_id, status=status,
+        detail=detail, found_at=now(), seen_at=now(),
     )  # fmt: skip
+    settled = (findings.c.status == CLOSED) & (findings.c.detail == insert.excluded.detail)
+    seen = {"status": case((settled, CLOSED), else_=status), "detail": detail, "seen_at": now()}
+    conn.execute(insert.on_conflict_do_update(index_elements=["kind", "object_id"], set_=seen))
 
 
-def listed(conn: Connection, account_id: str | None = None, status: str | None = OPEN, limit: int = 100) -> list[Finding]:
+def listed(
+    conn: Connection, account_id: str | None = None, status: str | None = OPEN, limit: int = 100
+) -> list[Finding]:
     """The findings, oldest first.
 
     Args:

@@ -18,7 +18,7 @@ from core.domain import timeline
 from core.domain.jobs import FAILED, NEEDS_REVIEW, QUARANTINED, QUEUED, RUNNING, SUCCEEDED, jobs
 from core.domain.timeline import Note
 from core.errors import Permanent
-from core.ids import new_token
+from core.ids import is_id, new_token
 
 LEASE_SECONDS = 60.0
 EXPIRIES_BEFORE_ALONE = 2
@@ -276,6 +276,8 @@ def resume(conn: Connection, job_id: str, by: str) -> bool:
     Args:
         by: who decided, for the timeline.
     """
+    if not is_id(job_id):
+        return False
     sent = conn.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.status.in_((QUARANTINED, NEEDS_REVIEW)))

@@ -169,8 +169,8 @@ def lock(conn: Connection, account_id: str, order_id: str) -> Order:
 
 def move(conn: Connection, order: Order, status: str) -> None:
     """Set a locked order's status."""
-    if status != order.status:
-        conn.execute(update(orders).where(orders.c.id == order.id).values(status=status))
+    # Compared in the row: `order` may have been read before an earlier move of this transaction.
+    conn.execute(update(orders).where(orders.c.id == order.id, orders.c.status != status).values(status=status))
 
 
 def flag_dispute(conn: Connection, order_id: str, disputed: bool) -> None:

@@ -20,6 +20,6 @@ from core.domain import (
 )
 
 __all__ = [
-    "accounts", "cursors", "customers", "disputes", "findings", "jobs", "ledger", "metadata", "orders", "payments", "refunds",
-    "statistics", "timeline", "webhooks",
+    "accounts", "cursors", "customers", "disputes", "findings", "jobs", "ledger", "metadata", "orders", "payments",
+    "refunds", "statistics", "timeline", "webhooks",
 ]  # fmt: skip

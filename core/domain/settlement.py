@@ -1,7 +1,7 @@
 """What Stripe shows of an object, applied to our rows: only legal moves, each posted to the ledger once.
 
 Every function expects the order's lock (`orders.lock`) and a row read under it. Each returns None, or why a
-person must look; the money is recorded either way.
+person must look. What cannot be ours as Stripe shows it is not posted; a person decides about it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from core.domain import disputes, ledger, orders, payments, refunds
 from core.domain.orders import Order
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
+from core.errors import Retryable
 
 # docs.stripe.com/payments/paymentintents/lifecycle
 INTENT_STATUS = {
@@ -41,10 +42,16 @@ def intent_seen(
 
     Args:
         livemode: what this deployment's key implies, or None when that is not known.
+
+    Raises:
+        Retryable: the payment moved since it was read.
     """
     doubt = _mismatch(payment, intent, livemode)
     if doubt:
-        payments.change(conn, payment, status=payments.NEEDS_REVIEW, detail=doubt)
+        # A final payment stays final: its money is posted already, and another one may be the order's live one.
+        final = payment.status in (payments.SUCCEEDED, payments.CANCELED)
+        status = payment.status if final else payments.NEEDS_REVIEW
+        _written(payments.change(conn, payment, status=status, detail=doubt))
         return doubt
     status = INTENT_STATUS[intent["status"]]
     if payment.status == payments.SUCCEEDED:
@@ -53,7 +60,7 @@ def intent_seen(
     if payment.status == payments.CANCELED and status != payments.SUCCEEDED:
         return None
     decline = intent.get("last_payment_error") or {}
-    payments.change(
+    changed = payments.change(
         conn,
         payment,
         status=status,
@@ -64,6 +71,7 @@ def intent_seen(
         test_mode=bool(intent.get("test_mode")),
         detail=decline.get("message"),
     )
+    _written(changed)
     if status == payments.SUCCEEDED:
         ledger.post(
             conn, ledger.PAYMENT, cause=intent["id"], account_id=payment.account_id, order_id=payment.order_id,
@@ -74,18 +82,26 @@ def intent_seen(
 
 
 def refund_seen(conn: Connection, order: Order, refund: Refund, seen: dict[str, Any]) -> str | None:
-    """Apply a refund as Stripe shows it. A refund that succeeded can fail later; a failed one stays failed."""
+    """Apply a refund as Stripe shows it. A refund that succeeded can fail later; one that failed there stays failed.
+
+    Raises:
+        Retryable: the refund moved since it was read.
+    """
+    # One that we gave up without ever seeing it at Stripe is not final: seen there now, it moves money.
+    final = refund.stripe_refund_id is not None and refund.status in (refunds.SUCCEEDED, *refunds.RETURNED)
     if (seen["amount"], seen["currency"]) != (refund.amount, refund.currency):
         doubt = f"Stripe shows {seen['amount']} {seen['currency']} for a refund of {refund.amount} {refund.currency}"
-        refunds.change(conn, refund, status=refunds.NEEDS_REVIEW, detail=doubt)
+        status = refund.status if final else refunds.NEEDS_REVIEW
+        _written(refunds.change(conn, refund, status=status, detail=doubt))
         return doubt
     status = REFUND_STATUS[seen["status"]]
-    if refund.status in refunds.RETURNED:
-        return None  # final; anything else is a reading from before it failed
+    if final and refund.status in refunds.RETURNED:
+        return None  # anything else is a reading from before it failed
     reverted = refund.status == refunds.SUCCEEDED and status in refunds.RETURNED
     if refund.status == refunds.SUCCEEDED and not reverted:
         return None
-    refunds.change(conn, refund, status=status, stripe_refund_id=seen["id"], detail=seen.get("failure_reason"))
+    detail = seen.get("failure_reason")
+    _written(refunds.change(conn, refund, status=status, stripe_refund_id=seen["id"], detail=detail))
     moved = {refunds.SUCCEEDED: ledger.REFUND}.get(status) or (ledger.REFUND_REVERSAL if reverted else None)
     if moved:
         ledger.post(
@@ -110,6 +126,11 @@ def dispute_seen(conn: Connection, payment: Payment, dispute: dict[str, Any], mo
             conn, moved, cause=dispute["id"], account_id=payment.account_id, order_id=payment.order_id,
             currency=dispute["currency"], amount=dispute["amount"],
         )  # fmt: skip
+
+
+def _written(changed: bool) -> None:
+    if not changed:
+        raise Retryable("it moved while Stripe's answer was being applied")
 
 
 def settle_order(conn: Connection, order: Order) -> int:

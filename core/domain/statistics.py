@@ -188,7 +188,7 @@ def accounts(conn: Connection) -> list[str]:
 
 def rebuild(conn: Connection, account_id: str) -> int:
     """Count the account's days anew from its orders and its ledger; returns how many rows that made."""
-    as_of = conn.execute(select(now())).scalar_one()
+    _stamp(conn, account_id)  # first: its row lock makes a second rebuild wait, else both would insert the same days
     days: dict[tuple[str, str], dict[str, int]] = {}
     for day, currency, placed in conn.execute(
         select(utc_day(orders.c.created_at), orders.c.currency, func.count())
@@ -211,7 +211,6 @@ def rebuild(conn: Connection, account_id: str) -> int:
         found = days.setdefault((day, currency), dict(_NOTHING))
         found.update(paid_orders=paid_orders, gross=int(gross), refunded=int(gross) - int(net))
     _replace(conn, account_id, days)
-    _stamp(conn, account_id, as_of)
     return len(days)
 
 
@@ -228,13 +227,9 @@ def _replace(conn: Connection, account_id: str, days: dict[tuple[str, str], dict
         conn.execute(insert(daily_statistics), rows)
 
 
-def _stamp(conn: Connection, account_id: str, as_of: datetime) -> None:
-    upsert = insert_into(conn, statistics_runs)
-    conn.execute(
-        upsert.values(account_id=account_id, as_of=as_of).on_conflict_do_update(
-            index_elements=["account_id"], set_={"as_of": as_of}
-        )
-    )
+def _stamp(conn: Connection, account_id: str) -> None:
+    upsert = insert_into(conn, statistics_runs).values(account_id=account_id, as_of=now())
+    conn.execute(upsert.on_conflict_do_update(index_elements=["account_id"], set_={"as_of": now()}))
 
 
 def _signed() -> ColumnElement[int]:

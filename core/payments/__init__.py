@@ -8,11 +8,13 @@ Every answer is a plain dict of Stripe's shape. Amounts are integers of minor un
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from core.errors import Permanent
+from core.logs import get_logger
 from core.money import check_amount, check_currency
 from core.payments import disabled
+from core.payments.backend import Answer, Backend
 from core.payments.errors import (
     PaymentBusy,
     PaymentDeclined,
@@ -32,7 +34,8 @@ __all__ = [
     "PaymentMisconfigured", "PaymentRefused", "PaymentStatus", "PaymentUnknown",
 ]  # fmt: skip
 
-Answer = dict[str, Any]
+logger = get_logger(__name__)
+
 API_VERSION = "2026-10-28.endive"
 
 
@@ -50,7 +53,7 @@ class Payment:
         self,
         amount: int,
         currency: str = "usd",
-        metadata: dict[str, str] | None = None,
+        metadata: Mapping[str, object] | None = None,
         customer_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Answer:
@@ -65,18 +68,20 @@ class Payment:
             PaymentInvalid: the amount or currency cannot be; nothing was sent.
         """
         currency = _checked(amount, currency)
-        answer: Answer = self._backend().create_payment_intent(amount, currency, metadata, customer_id, idempotency_key)
+        answer: Answer = self._backend().create_payment_intent(
+            amount, currency, _texts(metadata), customer_id, idempotency_key
+        )
         return answer
 
     def create_customer(
         self,
         email: str,
         name: str | None = None,
-        metadata: dict[str, str] | None = None,
+        metadata: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
     ) -> Answer:
         """Create a customer."""
-        answer: Answer = self._backend().create_customer(email, name, metadata, idempotency_key)
+        answer: Answer = self._backend().create_customer(email, name, _texts(metadata), idempotency_key)
         return answer
 
     def create_refund(
@@ -84,7 +89,7 @@ class Payment:
         payment_intent_id: str,
         amount: int | None = None,
         reason: str | None = None,
-        metadata: dict[str, str] | None = None,
+        metadata: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
     ) -> Answer:
         """Refund a PaymentIntent.
@@ -98,7 +103,9 @@ class Payment:
         """
         if amount is not None:
             _checked(amount, "usd")
-        answer: Answer = self._backend().create_refund(payment_intent_id, amount, reason, metadata, idempotency_key)
+        answer: Answer = self._backend().create_refund(
+            payment_intent_id, amount, reason, _texts(metadata), idempotency_key
+        )
         return answer
 
     def cancel_payment_intent(self, payment_intent_id: str, idempotency_key: str | None = None) -> Answer:
@@ -161,8 +168,13 @@ class Payment:
         """Whether one of our webhook secrets signed the raw body; the same check in every mode, closed without one."""
         from core import settings
 
-        body = payload.encode() if isinstance(payload, str) else payload
-        return signed_by(body, signature, [s.get_secret_value() for s in settings.load().stripe_webhook_secrets])
+        body = payload.encode("utf-8", "replace") if isinstance(payload, str) else payload
+        try:
+            secrets = settings.load().stripe_webhook_secrets
+        except settings.SettingsError as error:
+            logger.error("no webhook can be verified", extra={"reason": str(error)})
+            return False
+        return signed_by(body, signature, [secret.get_secret_value() for secret in secrets])
 
     def livemode(self) -> bool:
         """Whether our key moves real money, by its prefix."""
@@ -171,7 +183,7 @@ class Payment:
         key = settings.load().stripe_secret_key
         return enabled("STRIPE_ENABLED") and key is not None and "_live_" in key.get_secret_value()[:8]
 
-    def _backend(self) -> Any:
+    def _backend(self) -> Backend:
         if not enabled("STRIPE_ENABLED"):
             return disabled
         from core.payments import stripe_door
@@ -186,6 +198,10 @@ def _checked(amount: int, currency: str) -> str:
     except Permanent as error:
         raise PaymentInvalid(error.detail, error.type) from error
     return currency
+
+
+def _texts(metadata: Mapping[str, object] | None) -> dict[str, str] | None:
+    return None if metadata is None else {str(name): str(value) for name, value in metadata.items()}
 
 
 payment = Payment()

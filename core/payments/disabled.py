@@ -1,31 +1,41 @@
-"""Stripe switched off: deterministic test data of Stripe's shapes, and no network."""
+"""Stripe switched off: deterministic test data in Stripe's shapes, and no network.
+
+Nothing is remembered. An id carries the amount and currency that it was made with, so that it can be retrieved.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+import re
 
-Answer = dict[str, Any]
+from core.payments.backend import Answer, Metadata
+
+CREATED = 1_767_225_600
+"""One fixed moment (2026-01-01 UTC): the same call gives the same answer."""
+
+# A refund's id ends with its PaymentIntent's; all fit into 64 characters.
+_ID = re.compile(
+    r"[a-z]+_test_(?:(?P<part>\d+)_[0-9a-f]{12}_)?(?P<amount>\d+)(?P<currency>[a-z]{3})_(?P<digest>[0-9a-f]{16})"
+)
 
 
 def create_payment_intent(
     amount: int,
     currency: str,
-    metadata: dict[str, str] | None,
+    metadata: Metadata,
     customer_id: str | None,
     idempotency_key: str | None,
 ) -> Answer:
     """An unconfirmed PaymentIntent; the same key, or the same arguments, give the same one."""
-    made = _id("pi", idempotency_key, amount, currency, metadata, customer_id)
-    return _intent(made, amount=amount, currency=currency, metadata=metadata or {}, customer=customer_id)
+    digest = _digest(idempotency_key, amount, currency, metadata, customer_id)
+    made = _intent(f"pi_test_{amount}{currency}_{digest}")
+    return {**made, "customer": customer_id, "metadata": metadata or {}}
 
 
-def create_customer(
-    email: str, name: str | None, metadata: dict[str, str] | None, idempotency_key: str | None
-) -> Answer:
+def create_customer(email: str, name: str | None, metadata: Metadata, idempotency_key: str | None) -> Answer:
     """A customer."""
-    made = _id("cus", idempotency_key, email, name, metadata)
+    made = f"cus_test_{_digest(idempotency_key, email, name, metadata)}"
     return {**_object("customer", made), "email": email, "name": name, "metadata": metadata or {}}
 
 
@@ -33,38 +43,44 @@ def create_refund(
     payment_intent_id: str,
     amount: int | None,
     reason: str | None,
-    metadata: dict[str, str] | None,
+    metadata: Metadata,
     idempotency_key: str | None,
 ) -> Answer:
-    """A refund that succeeded."""
-    made = _id("re", idempotency_key, payment_intent_id, amount, reason, metadata)
-    return {**_refund(made), "payment_intent": payment_intent_id, "amount": amount, "reason": reason,
-            "metadata": metadata or {}}  # fmt: skip
+    """A refund that succeeded; of the whole amount unless one is given."""
+    whole, currency = _parts(payment_intent_id)
+    digest = _digest(idempotency_key, payment_intent_id, amount, reason, metadata)
+    tail = f"{whole}{currency}_{payment_intent_id[-16:] if _ID.fullmatch(payment_intent_id) else digest}"
+    made = _refund(f"re_test_{whole if amount is None else amount}_{digest[:12]}_{tail}")
+    return {**made, "payment_intent": payment_intent_id, "reason": reason, "metadata": metadata or {}}
 
 
 def retrieve_payment_intent(payment_intent_id: str) -> Answer:
-    """A PaymentIntent of that id; nothing is remembered, so its amount is 0."""
+    """The PaymentIntent of that id."""
     return _intent(payment_intent_id)
 
 
 def cancel_payment_intent(payment_intent_id: str, idempotency_key: str | None) -> Answer:
     """The PaymentIntent, canceled."""
-    return _intent(payment_intent_id, status="canceled")
+    return {**_intent(payment_intent_id), "status": "canceled"}
 
 
 def retrieve_refund(refund_id: str) -> Answer:
-    """A refund of that id; nothing is remembered, so its amount is None."""
+    """The refund of that id."""
     return _refund(refund_id)
 
 
 def retrieve_charge(charge_id: str) -> Answer:
     """A charge of that id."""
-    return {**_object("charge", charge_id), "status": "succeeded", "payment_intent": None}
+    amount, currency = _parts(charge_id)
+    money = {"amount": amount, "amount_refunded": 0, "currency": currency}
+    return {**_object("charge", charge_id), **money, "status": "succeeded", "payment_intent": None}
 
 
 def retrieve_dispute(dispute_id: str) -> Answer:
     """A dispute of that id."""
-    return {**_object("dispute", dispute_id), "status": "needs_response", "amount": 0, "currency": "usd"}
+    amount, currency = _parts(dispute_id)
+    details = {"charge": None, "payment_intent": None, "reason": "general", "status": "needs_response"}
+    return {**_object("dispute", dispute_id), "amount": amount, "currency": currency, **details}
 
 
 def list_payment_intents(customer_id: str | None, created_gte: int | None) -> list[Answer]:
@@ -82,23 +98,31 @@ def list_events(starting_after: str | None, created_gte: int | None, limit: int)
     return {"object": "list", "data": [], "has_more": False}
 
 
-def _id(prefix: str, key: str | None, *arguments: object) -> str:
-    source = key or json.dumps(arguments, sort_keys=True)
-    return f"{prefix}_test_{hashlib.sha256(source.encode()).hexdigest()[:24]}"
+def _digest(key: str | None, *arguments: object) -> str:
+    source = f"key {key}" if key else json.dumps(arguments, sort_keys=True, default=str)
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def _parts(id: str) -> tuple[int, str]:
+    found = _ID.fullmatch(id)
+    return (int(found["part"] or found["amount"]), found["currency"]) if found else (0, "usd")
 
 
 def _object(kind: str, id: str) -> Answer:
-    return {"id": id, "object": kind, "livemode": False, "test_mode": True}
+    return {"id": id, "object": kind, "created": CREATED, "livemode": False, "metadata": {}, "test_mode": True}
 
 
 def _refund(id: str) -> Answer:
-    return {**_object("refund", id), "status": "succeeded", "amount": None, "currency": "usd", "metadata": {}}
+    amount, currency = _parts(id)
+    found = _ID.fullmatch(id)
+    intent = f"pi_test_{found['amount']}{currency}_{found['digest']}" if found else None
+    money = {"amount": amount, "currency": currency, "payment_intent": intent, "charge": None}
+    return {**_object("refund", id), **money, "status": "succeeded", "reason": None}
 
 
-def _intent(id: str, **known: Any) -> Answer:
-    return {
-        **_object("payment_intent", id),
-        "amount": 0, "amount_received": 0, "currency": "usd", "status": "requires_payment_method",
-        "client_secret": f"{id}_secret_test", "customer": None, "latest_charge": None, "last_payment_error": None,
-        "metadata": {}, **known,
-    }  # fmt: skip
+def _intent(id: str) -> Answer:
+    amount, currency = _parts(id)
+    money = {"amount": amount, "amount_received": 0, "currency": currency}
+    secret = f"{id}_secret_{_digest(id)}"
+    state = {"status": "requires_payment_method", "latest_charge": None, "last_payment_error": None}
+    return {**_object("payment_intent", id), **money, **state, "client_secret": secret, "customer": None}

@@ -10,6 +10,8 @@ class PaymentError(Exception):
 
     code: str | None = None
     """Stripe's own code, where it gave one."""
+    request_id: str | None = None
+    """Stripe's id of the request, to ask its support about."""
 
 
 class PaymentInvalid(PaymentError, Unprocessable):
@@ -45,7 +47,10 @@ class PaymentBusy(PaymentError, Retryable):
 
 
 class PaymentMisconfigured(PaymentError, Retryable):
-    """Stripe does not accept our key (401, 403): our configuration, which says nothing about the payment."""
+    """Stripe does not accept our key (401, 403), or we have none: our configuration, no fault of the payment."""
+
+    def __init__(self, detail: str, delay: float = 30.0) -> None:
+        super().__init__(detail, delay=delay, spends_attempt=False)
 
 
 class PaymentUnknown(PaymentError, Uncertain):

@@ -97,7 +97,16 @@ def upgrade() -> None:
             "status IN ('queued', 'running', 'succeeded', 'failed', 'quarantined', 'needs_review')",
             name=op.f("ck_jobs_status"),
         ),
+        sa.CheckConstraint("(idempotency_key IS NULL) = (idempotency_scope IS NULL)", name=op.f("ck_jobs_idempotency")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+    )
+    op.create_index(
+        "ix_jobs_canary",
+        "jobs",
+        ["finished_at"],
+        unique=False,
+        postgresql_where=sa.text("kind = 'maintenance.canary'"),
+        sqlite_where=sa.text("kind = 'maintenance.canary'"),
     )
     op.create_index(
         "ix_jobs_due",
@@ -106,6 +115,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status = 'queued'"),
         sqlite_where=sa.text("status = 'queued'"),
+    )
+    op.create_index(
+        "ix_jobs_for_a_person",
+        "jobs",
+        ["status"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('quarantined', 'needs_review')"),
+        sqlite_where=sa.text("status IN ('quarantined', 'needs_review')"),
     )
     op.create_index(
         "ix_jobs_leases",

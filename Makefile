@@ -1,0 +1,36 @@
+# Needs Python 3.11 or newer, and nothing else: no Docker, no servers, no accounts, no root.
+
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock runtime tools
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+run: runtime ## start everything on this machine, until Ctrl-C
+	@exec $(BIN)/python -m stack
+
+test: lint ## lint, then run all tests and measure what they reach
+	@rm -rf .coverage && mkdir .coverage
+	@$(BIN)/coverage run -m pytest -n auto --dist worksteal $(TESTS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report > .coverage/report.txt || { cat .coverage/report.txt; exit 1; }
+
+lint: tools ## style, types and import rules
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo > .venv/imports.txt || { cat .venv/imports.txt; exit 1; }
+
+lock: ## choose versions anew (needs uv)
+	$(COMPILE) --upgrade pyproject.toml -o requirements.lock
+	$(COMPILE) --upgrade --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+runtime:
+	@$(PYTHON) stack/install.py requirements.lock
+
+tools:
+	@$(PYTHON) stack/install.py requirements-dev.lock

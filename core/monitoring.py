@@ -1,0 +1,221 @@
+"""Errors, breadcrumbs, users and traces: to Sentry while `SENTRY_ENABLED` is on, and breadcrumbs to whoever collects.
+
+The only place that knows Sentry. Nothing here ever raises into the caller.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
+from importlib.util import find_spec
+from typing import Any
+
+from core.clock import utcnow
+from core.logs import bind, bound, get_logger
+from core.redaction import hides_personal_data, redact, redact_text
+from core.switches import enabled
+
+logger = get_logger(__name__)
+
+Breadcrumb = dict[str, Any]
+_CONFIGURATION = ("SENTRY_DSN", "SENTRY_ENVIRONMENT", "SENTRY_TRACES_SAMPLE_RATE", "APP_ENV")
+_INTEGRATIONS = {
+    "flask": ("flask", "FlaskIntegration"),
+    "celery": ("celery", "CeleryIntegration"),
+    "redis": ("redis", "RedisIntegration"),
+    "sqlalchemy": ("sqlalchemy", "SqlalchemyIntegration"),
+}
+# W3C Trace Context: version, trace id, parent id, flags; all zeros name nothing.
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+
+_trail: ContextVar[list[Breadcrumb] | None] = ContextVar("trail", default=None)
+_incoming: ContextVar[str | None] = ContextVar("incoming", default=None)
+_untraced = nullcontext()
+
+
+class Monitor:
+    """The facade. Sentry starts at the first use in each process, and again where the environment names another."""
+
+    def start(self) -> None:
+        """Start Sentry now rather than at the first error, so that its integrations see everything. For programs."""
+        if enabled("SENTRY_ENABLED"):
+            _sentry()
+
+    def capture_exception(
+        self, error: BaseException | None = None, context: Mapping[str, object] | None = None
+    ) -> str | None:
+        """Report an error with what led to it.
+
+        Args:
+            error: the exception; the one being handled when omitted.
+            context: where it happened.
+
+        Returns:
+            Sentry's event id, or None when nothing was sent.
+        """
+        if not enabled("SENTRY_ENABLED") or (sdk := _sentry()) is None:
+            return None
+        try:
+            with sdk.new_scope() as scope:
+                scope.set_context("context", redact(dict(context or {})))
+                scope.set_tags(bound())
+                event_id: str | None = sdk.capture_exception(error)
+                return event_id
+        except Exception:
+            logger.warning("an error could not be reported to Sentry", exc_info=True)
+            return None
+
+    def set_user(self, user_id: str | None = None, email: str | None = None, username: str | None = None) -> None:
+        """Say whose request or job this is; without arguments, nobody's."""
+        if enabled("SENTRY_ENABLED") and (sdk := _sentry()) is not None:
+            user = {"id": user_id, "email": email, "username": username}
+            sdk.set_user({name: value for name, value in user.items() if value is not None} or None)
+
+    def add_breadcrumb(self, message: str, category: str = "default", data: Mapping[str, object] | None = None) -> None:
+        """Leave a mark that is shown with the next error, and on the job's timeline."""
+        trail = _trail.get()
+        if trail is not None:
+            trail.append(_crumb(message, category, data))
+        if enabled("SENTRY_ENABLED") and (sdk := _sentry()) is not None:
+            sdk.add_breadcrumb(message=message, category=category, data=redact(dict(data or {})), level="info")
+
+    def trace(self, name: str, op: str = "function") -> AbstractContextManager[None]:
+        """Time a stretch of work; nested traces become a tree."""
+        if not enabled("SENTRY_ENABLED") or (sdk := _sentry()) is None:
+            return _untraced
+        return _span(sdk, name, op)
+
+    def traceparent(self) -> str | None:
+        """What to hand to whoever goes on with this trace (W3C `traceparent`), or None outside any trace."""
+        if enabled("SENTRY_ENABLED") and (sdk := _sentry()) is not None:
+            trace_id, span_id, *sampled = (sdk.get_traceparent() or "--").split("-")
+            if trace_id and span_id:
+                return f"00-{trace_id}-{span_id}-{'01' if sampled == ['1'] else '00'}"
+        return _incoming.get()
+
+    @contextmanager
+    def continue_trace(self, traceparent: str | None, name: str) -> Iterator[None]:
+        """Go on with the trace of whoever handed us `traceparent`; with none or a malformed one, begin a new one.
+
+        Users and breadcrumbs set inside stay inside, and `trace_id` is bound to the log lines.
+        """
+        found = _TRACEPARENT.fullmatch(traceparent or "")
+        with ExitStack() as stack:
+            token = _incoming.set(found[0] if found else None)
+            stack.callback(_incoming.reset, token)
+            if found:
+                stack.enter_context(bind(trace_id=found[1]))
+            if enabled("SENTRY_ENABLED") and (sdk := _sentry()) is not None:
+                stack.enter_context(sdk.isolation_scope())
+                # Not sampled there is not decided here: the next process may still be asked to look.
+                headers = {"sentry-trace": f"{found[1]}-{found[2]}{'-1' if _sampled(found) else ''}"} if found else {}
+                continued = sdk.continue_trace(headers, op="job", name=name)
+                stack.enter_context(sdk.start_transaction(continued))
+            yield
+
+    def flush(self, seconds: float = 2.0) -> None:
+        """Send what waits, for at most `seconds`; before a process ends."""
+        if enabled("SENTRY_ENABLED") and (sdk := _sentry()) is not None:
+            sdk.flush(timeout=seconds)
+
+
+monitor = Monitor()
+
+
+@contextmanager
+def collecting() -> Iterator[list[Breadcrumb]]:
+    """Collect this context's breadcrumbs: `message`, `category`, `data` (redacted) and `at`."""
+    trail: list[Breadcrumb] = []
+    token = _trail.set(trail)
+    try:
+        yield trail
+    finally:
+        _trail.reset(token)
+
+
+def _crumb(message: str, category: str, data: Mapping[str, object] | None) -> Breadcrumb:
+    personal = hides_personal_data()
+    kept = redact(dict(data), personal) if data else None
+    return {"message": redact_text(message, personal), "category": category, "data": kept, "at": utcnow()}
+
+
+@contextmanager
+def _span(sdk: Any, name: str, op: str) -> Iterator[None]:
+    parent = sdk.get_current_span()
+    with parent.start_child(op=op, name=name) if parent else sdk.start_transaction(op=op, name=name):
+        yield
+
+
+def _sampled(found: re.Match[str]) -> bool:
+    return bool(int(found[3], 16) & 1)
+
+
+_started: tuple[tuple[object, ...], Any] | None = None
+_lock = threading.Lock()
+
+
+def _sentry() -> Any:
+    """The started SDK, or None when it cannot start; a forked child starts its own."""
+    identity = (os.getpid(), *map(os.environ.get, _CONFIGURATION))
+    found = _started
+    return found[1] if found is not None and found[0] == identity else _begin(identity)
+
+
+def _begin(identity: tuple[object, ...]) -> Any:
+    global _started
+    with _lock:
+        if _started is None or _started[0] != identity:
+            try:
+                sdk = _initialised()
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with it, monitoring is no reason to stop
+                logger.warning("Sentry could not be started", extra={"reason": f"{type(error).__name__}: {error}"})
+                sdk = None
+            _started = (identity, sdk)
+        return _started[1]
+
+
+def _initialised() -> Any:
+    import sentry_sdk
+    from sentry_sdk.integrations.logging import LoggingIntegration
+
+    from core import settings
+
+    found = settings.load()
+    sentry_sdk.init(
+        dsn=found.sentry_dsn,
+        environment=found.sentry_environment,
+        traces_sample_rate=found.sentry_traces_sample_rate,
+        send_default_pii=False,
+        include_local_variables=False,  # they hold cards, keys and people
+        max_request_body_size="never",  # so do bodies
+        auto_enabling_integrations=False,
+        # Lines become breadcrumbs; only capture_exception makes an event, or each error would be two.
+        integrations=[LoggingIntegration(event_level=None), *_present()],
+        before_send=_redacted,
+        before_send_transaction=_redacted,
+    )
+    return sentry_sdk
+
+
+def _present() -> Iterator[Any]:
+    from importlib import import_module
+
+    for package, (module, name) in _INTEGRATIONS.items():
+        if find_spec(package):
+            yield getattr(import_module(f"sentry_sdk.integrations.{module}"), name)()
+
+
+def _redacted(event: Any, hint: Any) -> Any:
+    return redact(event)
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_renew_lock)

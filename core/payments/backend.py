@@ -1,0 +1,45 @@
+"""What stands behind the facade: Stripe (`stripe_door.Door`) or test data (the module `disabled`), to one shape."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+Answer = dict[str, Any]
+Metadata = dict[str, str] | None
+
+
+class Backend(Protocol):
+    """The calls of `core.payments.Payment`, with arguments that it has checked."""
+
+    def create_payment_intent(
+        self, amount: int, currency: str, metadata: Metadata, customer_id: str | None, idempotency_key: str | None
+    ) -> Answer: ...
+
+    def create_customer(
+        self, email: str, name: str | None, metadata: Metadata, idempotency_key: str | None
+    ) -> Answer: ...
+
+    def create_refund(
+        self,
+        payment_intent_id: str,
+        amount: int | None,
+        reason: str | None,
+        metadata: Metadata,
+        idempotency_key: str | None,
+    ) -> Answer: ...
+
+    def cancel_payment_intent(self, payment_intent_id: str, idempotency_key: str | None) -> Answer: ...
+
+    def retrieve_payment_intent(self, payment_intent_id: str) -> Answer: ...
+
+    def retrieve_refund(self, refund_id: str) -> Answer: ...
+
+    def retrieve_charge(self, charge_id: str) -> Answer: ...
+
+    def retrieve_dispute(self, dispute_id: str) -> Answer: ...
+
+    def list_payment_intents(self, customer_id: str | None, created_gte: int | None) -> list[Answer]: ...
+
+    def list_refunds(self, payment_intent_id: str | None, created_gte: int | None) -> list[Answer]: ...
+
+    def list_events(self, starting_after: str | None, created_gte: int | None, limit: int) -> Answer: ...

@@ -1,0 +1,1 @@
+"""How the programs run together: supervisor of `make run`, embedded broker, beat's scheduler."""

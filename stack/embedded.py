@@ -1,0 +1,106 @@
+"""The embedded stack: which programs it has, and what they are told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.settings import Settings
+from stack.program import Program
+
+THREADS = 16
+"""Jobs that the worker has in flight; SQLite has one writer, so more would only wait for each other."""
+
+WEB_THREADS = 32
+"""Requests at once; a few of them may be waiting for a job or streaming its events."""
+
+STRIPE_VARIABLES = ("STRIPE_ENABLED", "STRIPE_SECRET_KEY", "STRIPE_API_BASE")
+
+
+def simulated(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with Stripe on against the simulator, unless it says anything about Stripe itself."""
+    if any(environment.get(name) for name in STRIPE_VARIABLES):
+        return dict(environment)
+    port = environment.get("SIMULATOR_PORT") or Settings.model_fields["simulator_port"].default
+    return {
+        **environment,
+        "STRIPE_ENABLED": "true",
+        "STRIPE_API_BASE": f"http://127.0.0.1:{port}",
+        "STRIPE_SECRET_KEY": "sk_test_simulator",
+        "STRIPE_PUBLISHABLE_KEY": "pk_test_simulator",
+    }
+
+
+def told(environment: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The environment with what the settings add to it spelled out: the simulator does not share them."""
+    made = {
+        "STATE_DIR": str(settings.state_dir),
+        "STRIPE_WEBHOOK_SECRET": ",".join(secret.get_secret_value() for secret in settings.stripe_webhook_secrets),
+        "SECRET_KEY": settings.secret_key.get_secret_value(),
+        "PYTHONUNBUFFERED": "1",  # a line shows when it is written, not when the buffer is full
+    }
+    if settings.bootstrap_api_key:
+        made["BOOTSTRAP_API_KEY"] = settings.bootstrap_api_key.get_secret_value()
+    return {"SIMULATOR_WEBHOOK_URL": f"{web_url(settings)}/webhooks/stripe", **environment, **made}
+
+
+def web_url(settings: Settings) -> str:
+    """Where this machine reaches the web program."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - the other way round
+    host = everywhere.get(settings.host, f"[{settings.host}]" if ":" in settings.host else settings.host)
+    return f"http://{host}:{settings.port}"
+
+
+def uses_simulator(settings: Settings) -> bool:
+    """Whether Stripe's API is the simulator of this stack."""
+    return settings.stripe_api_base == f"http://127.0.0.1:{settings.simulator_port}"
+
+
+def listeners(settings: Settings) -> list[tuple[str, str, int]]:
+    """Variable, host and port of everything that listens."""
+    web = [("PORT", settings.host, settings.port), ("FLOWER_PORT", "127.0.0.1", settings.flower_port)]
+    simulator = [("SIMULATOR_PORT", "127.0.0.1", settings.simulator_port)]
+    return web + simulator if uses_simulator(settings) else web
+
+
+def migrations() -> tuple[str, ...]:
+    """The command that brings the database's schema up to date."""
+    return (sys.executable, "-m", "core.migrations")
+
+
+def stages(settings: Settings, environment: Mapping[str, str]) -> list[list[Program]]:
+    """All programs in the order to stop them: what brings work, what does it, what that needs."""
+
+    def program(name: str, patience: float, *arguments: str) -> Program:
+        return Program(name, (sys.executable, "-m", *arguments), environment, patience)
+
+    bring = [
+        program("beat", 5, "celery", "-A", "worker", "beat"),
+        program("flower", 5, "celery", "-A", "worker", "flower", *_flower(settings)),
+        program("web", 10, "granian", *_granian(settings), "web:create_app"),
+    ]
+    work = [program("worker", 20, "celery", "-A", "worker", "worker", *_worker())]
+    needed = [program("simulator", 5, "simulator")] if uses_simulator(settings) else []
+    return [stage for stage in (bring, work, needed) if stage]
+
+
+def broker_folder(settings: Settings) -> Path | None:
+    """Where the embedded broker keeps its messages, None with a real broker."""
+    return settings.state_dir / "broker" if settings.broker_url.startswith("filesystem://") else None
+
+
+def _granian(settings: Settings) -> list[str]:
+    where = ["--host", settings.host, "--port", str(settings.port)]
+    return ["--interface", "wsgi", "--factory", "--no-ws", "--blocking-threads", str(WEB_THREADS), *where]
+
+
+def _worker() -> list[str]:
+    # threads: SQLite under gevent stalls; gossip and mingle: see celeryconfig
+    queues = "payments,webhooks,statistics,maintenance"
+    return ["-P", "threads", "-c", str(THREADS), "-Q", queues, "--without-gossip", "--without-mingle"]
+
+
+def _flower(settings: Settings) -> list[str]:
+    # Pages are open to this machine; the API can stop workers and answers 401 until FLOWER_BASIC_AUTH is set.
+    return ["--address=127.0.0.1", f"--port={settings.flower_port}", "--persistent=False"]

@@ -1,0 +1,68 @@
+"""Make .venv from a lock file: `python3 stack/install.py requirements.lock`.
+
+It is run by whatever `python3` is, so it keeps to a Python old enough to say that it is too old.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+OLDEST = (3, 11)
+VENV = ".venv"
+PYTHON = os.path.join(VENV, "bin", "python")
+
+
+def main(lock: str) -> None:
+    """Install what the lock file names, unless exactly that was installed before."""
+    stamp = f"{VENV}/installed-{lock}"
+    wanted = _fingerprint(lock)
+    if _read(stamp) == wanted:
+        return
+    _check_python()
+    print(f"Setting up {VENV} from {lock}", file=sys.stderr)
+    uv = shutil.which("uv")
+    if uv:  # the same result in a tenth of the time
+        if not os.path.exists(PYTHON):
+            _run(uv, "venv", "--quiet", "--python", sys.executable, VENV)
+        _run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", lock)
+    else:
+        _run(sys.executable, "-m", "venv", VENV)
+        _run(PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock)
+    with open(stamp, "w") as file:
+        file.write(wanted)
+
+
+def _fingerprint(lock: str) -> str:
+    with open(lock, "rb") as file:
+        return hashlib.sha256(file.read() + sys.version.encode()).hexdigest()
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _check_python() -> None:
+    if sys.version_info < OLDEST:
+        found, oldest = ".".join(map(str, sys.version_info[:2])), ".".join(map(str, OLDEST))
+        sys.exit(f"Python {found} is too old; it should be {oldest} or newer (make PYTHON=python{oldest} ...)")
+    try:
+        import ensurepip  # noqa: F401
+    except ImportError:
+        if not shutil.which("uv"):
+            sys.exit("Python's venv module is missing; install it (on Debian: apt-get install python3-venv)")
+
+
+def _run(*command: str) -> None:
+    status = subprocess.call(command)
+    if status:
+        sys.exit(f"{' '.join(command[:4])} ended with exit status {status}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

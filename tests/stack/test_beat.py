@@ -1,0 +1,82 @@
+"""Beat's scheduler on the embedded broker: ticks reach the queue, and stop when nobody takes them."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu import Queue
+
+from stack import spool
+from stack.beat import FEW, Scheduler
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "broker"
+
+
+@pytest.fixture
+def app(folder: Path) -> Any:
+    app = Celery("ticks", broker="filesystem://", set_as_current=False)
+    app.conf.update(
+        broker_transport="stack.spool:Transport",
+        broker_transport_options=spool.prepare(folder),
+        task_queues=[Queue("maintenance", routing_key="maintenance")],
+        task_publish_retry=False,
+        beat_schedule={
+            "sweep": {
+                "task": "maintenance.sweep",
+                "schedule": timedelta(seconds=0),  # always due
+                "options": {"queue": "maintenance"},
+            }
+        },
+    )
+    return app
+
+
+def tick(scheduler: Scheduler, times: int) -> None:
+    for _ in range(times):
+        scheduler.tick()
+
+
+def waiting(folder: Path) -> int:
+    return len(list((folder / "messages").glob("*.maintenance.msg")))
+
+
+def test_a_due_tick_is_sent_to_its_queue(app: Any, folder: Path) -> None:
+    tick(Scheduler(app), 1)
+    assert waiting(folder) == 1
+
+
+def test_ticks_that_nobody_takes_do_not_pile_up(app: Any, folder: Path) -> None:
+    tick(Scheduler(app), FEW * 3)
+    assert waiting(folder) == FEW
+
+
+def test_ticks_go_on_once_somebody_takes_them(app: Any, folder: Path) -> None:
+    scheduler = Scheduler(app)
+    tick(scheduler, FEW * 2)
+    with app.connection_for_read() as connection:
+        connection.default_channel.queue_purge("maintenance")
+    tick(scheduler, 1)
+    assert waiting(folder) == 1
+
+
+def test_a_tick_that_fails_is_logged_and_the_next_one_gets_through(
+    app: Any, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = Scheduler(app)
+    tick(scheduler, 1)
+    shutil.rmtree(folder)
+    with caplog.at_level(logging.WARNING):
+        tick(scheduler, 1)
+    assert [record.message for record in caplog.records] == ["Tick not sent"]
+    spool.prepare(folder)
+    tick(scheduler, 1)
+    assert waiting(folder) == 1

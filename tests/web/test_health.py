@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import update
+
+from core import database
+from core.database import transaction
+from core.domain import jobs
+from tests.web.shop import end_job
+from web import health, hints
+from web.hints import Publisher
+from web.process import PerProcess
+
+
+@pytest.fixture(autouse=True)
+def started_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "STARTED", health.STARTED - 2 * health.GRACE)
+
+
+def canary(finished: timedelta = timedelta()) -> None:
+    with transaction() as conn:
+        job_id = jobs.enqueue(conn, jobs.CANARY, {}).job_id
+    end_job(job_id, result={})
+    with transaction() as conn:
+        conn.execute(update(jobs.jobs).values(finished_at=datetime.now(UTC) - finished))
+
+
+def ready(client: FlaskClient) -> tuple[int, dict[str, bool]]:
+    response = client.get("/health/ready")
+    body = response.get_json()
+    assert body["status"] == ("ok" if response.status_code == 200 else "failing")
+    return response.status_code, {name: check["ok"] for name, check in body["checks"].items()}
+
+
+WELL = {"database": True, "broker": True, "worker": True, "jobs": True}
+
+
+def test_all_is_well_while_canaries_come_through(client: FlaskClient) -> None:
+    canary()
+
+    assert ready(client) == (200, WELL)
+
+
+def test_the_process_is_alive_whatever_else_is_not(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+
+    assert client.get("/health/live").status_code == 200
+
+
+def test_a_worker_that_never_did_anything_is_red(client: FlaskClient) -> None:
+    assert ready(client) == (503, {**WELL, "worker": False})
+
+
+def test_a_worker_that_went_deaf_is_red(client: FlaskClient) -> None:
+    canary(timedelta(seconds=health.CANARY_LIMIT + 1))
+
+    assert ready(client) == (503, {**WELL, "worker": False})
+
+
+def test_a_start_is_given_time(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "GRACE", 10_000.0)
+
+    assert ready(client) == (200, WELL)
+
+
+def test_a_job_that_is_long_overdue_is_red(client: FlaskClient) -> None:
+    canary()
+    with transaction() as conn:
+        job_id = jobs.enqueue(conn, jobs.CANARY, {}).job_id
+        long_ago = datetime.now(UTC) - timedelta(seconds=health.OVERDUE_LIMIT + 60)
+        conn.execute(update(jobs.jobs).where(jobs.jobs.c.id == job_id).values(run_at=long_ago))
+
+    assert ready(client) == (503, {**WELL, "jobs": False})
+
+
+def test_a_broker_that_takes_nothing_is_red(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dead:
+        def send(self, kind: jobs.JobKind, ids: object) -> None:
+            raise ConnectionError("nobody is there")
+
+        def close(self) -> None:
+            pass
+
+    canary()
+    monkeypatch.setattr(hints, "publisher", PerProcess(lambda: Publisher(Dead())))
+    hints.publisher().hint(jobs.CANARY, "1")
+    assert hints.publisher().flush(20)
+
+    assert ready(client) == (503, {**WELL, "broker": False})
+
+
+def test_a_database_that_is_away_is_red_and_hides_its_address(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:hush@127.0.0.1:1/nothing")
+
+    response = client.get("/health/ready")
+
+    assert response.status_code == 503
+    assert response.get_json()["checks"]["database"]["ok"] is False
+    assert "hush" not in response.text
+    database.dispose()

@@ -1,0 +1,91 @@
+"""What surrounds every request: its id, its log line, its metrics, the security headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from flask import Flask, Response, g, request
+
+from core import get_logger, log_request
+from core.ids import new_id
+from core.logs import bind
+from web.metrics import REQUESTS, SECONDS
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+logger = get_logger(__name__)
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET = ("/health/", "/metrics", "/static/")
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+}
+CORS = {
+    # Any origin: a checkout token comes in a header, never by itself like a cookie, so an origin proves nothing.
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
+    ),
+    "Access-Control-Expose-Headers": "Location, Preference-Applied, Retry-After, X-Request-Id",
+    "Access-Control-Max-Age": "600",
+}
+
+
+class Numbered:
+    """WSGI middleware that gives a request its id and binds it into everything that is logged meanwhile."""
+
+    def __init__(self, inner: WSGIApplication) -> None:
+        self._inner = inner
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Take the caller's X-Request-Id when it is sane, else make one."""
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if _SANE_ID.fullmatch(given) else new_id()
+        environ["counterfoil.request_id"] = request_id
+        with bind(request_id=request_id):
+            return self._inner(environ, start_response)
+
+
+def register(app: Flask, browser_paths: frozenset[str]) -> None:
+    """Surround every request of `app`.
+
+    Args:
+        browser_paths: rules that a page of another origin may call with a checkout token.
+    """
+    app.wsgi_app = Numbered(app.wsgi_app)  # type: ignore[method-assign]  # Flask's documented place for middleware
+    app.before_request(_begin)
+
+    @app.after_request
+    def _end(response: Response) -> Response:
+        rule = request.url_rule.rule if request.url_rule else "unmatched"
+        response.headers["X-Request-Id"] = g.request_id
+        for name, value in SECURITY.items():
+            response.headers[name] = value
+        response.headers.setdefault("Cache-Control", "no-store")
+        if rule in browser_paths:
+            response.headers.update(CORS)
+            response.headers["Access-Control-Allow-Methods"] = ", ".join(request.url_rule.methods or ())  # type: ignore[union-attr]
+        _record(rule, response.status_code)
+        return response
+
+
+def _begin() -> None:
+    g.started = perf_counter()
+    g.request_id = request.environ["counterfoil.request_id"]
+
+
+def _record(rule: str, status: int) -> None:
+    seconds = perf_counter() - g.started
+    REQUESTS.labels(request.method, rule, status).inc()
+    SECONDS.labels(request.method, rule).observe(seconds)
+    if status >= 400 or not request.path.startswith(_QUIET):
+        log_request(logger, request.method, request.path, status, duration_ms=round(seconds * 1000, 1))

@@ -1,0 +1,42 @@
+"""Builds the Flask application."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from core import settings
+from web import auth, envelope, pages, problems
+from web.keys import keys
+from web.parsing import MAX_BODY
+from web.views import jobs, monitoring, orders, statistics, webhooks
+
+TAGS = (orders.routes, jobs.routes, statistics.routes, webhooks.routes, monitoring.routes)
+
+
+def start() -> Flask:
+    """Build it as a program does: settings read and checked, logs and monitoring on, the bootstrap key in place.
+
+    Raises:
+        SystemExit: a setting is wrong or missing.
+    """
+    settings.start()
+    app = build()
+    auth.ensure_bootstrap_key()
+    return app
+
+
+def build() -> Flask:
+    """Build it from the settings as they are, without reading files or the database."""
+    app = Flask("web", static_folder="static", template_folder="templates")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.url_map.merge_slashes = False  # a redirect would turn a POST into a GET
+    app.url_map.strict_slashes = False
+    operations = [operation for tag in TAGS for operation in tag.operations]
+    for tag in TAGS:
+        tag.register(app)
+    pages.register(app, operations)
+    problems.register(app)
+    browser_paths = frozenset(operation.path for operation in operations if operation.browser)
+    envelope.register(app, browser_paths)
+    app.cli.add_command(keys)
+    return app

@@ -1,0 +1,73 @@
+"""Readiness: can a request be accepted, and does what is accepted get done?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+
+from core.clock import utcnow
+from core.database import DatabaseUnavailable, reading
+from core.domain import jobs
+from web import hints
+from web.answers import Check, Health
+
+STARTED = monotonic()
+GRACE = 120.0
+"""Seconds after this process's start in which a worker may still be missing."""
+CANARY_LIMIT = 120.0
+"""Seconds; beat sends one every 30. A worker can be connected and deaf, so only finished work proves it."""
+OVERDUE_LIMIT = 120.0
+"""Seconds that a job may be due before somebody should look."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    backlog: jobs.Backlog
+    canary: datetime | None
+
+
+def look() -> Health:
+    """Look at everything once."""
+    try:
+        with reading() as conn:
+            seen = _Seen(jobs.backlog(conn), jobs.last_canary(conn))
+    except DatabaseUnavailable as error:
+        checks = {"database": Check(ok=False, detail=error.detail), "broker": _broker()}
+    else:
+        checks = {
+            "database": Check(ok=True, detail="answers"),
+            "broker": _broker(),
+            "worker": _worker(seen.canary),
+            "jobs": _overdue(seen.backlog),
+        }
+    return Health(status="ok" if all(check.ok for check in checks.values()) else "failing", checks=checks)
+
+
+def _broker() -> Check:
+    publisher = hints.publisher.peek()
+    if publisher is None:
+        return Check(ok=True, detail="nothing sent yet")
+    if publisher.failing:
+        return Check(ok=False, detail="the last message could not be sent; the sweep hints instead")
+    return Check(ok=True, detail="the last message was sent")
+
+
+def _worker(canary: datetime | None) -> Check:
+    age = None if canary is None else (utcnow() - canary).total_seconds()
+    if age is not None and age <= CANARY_LIMIT:
+        return Check(ok=True, detail=f"beat and worker did a canary job {max(age, 0):.0f} s ago")
+    seen = "no canary job was ever done" if age is None else f"the last canary job was done {age:.0f} s ago"
+    if _starting():
+        return Check(ok=True, detail=f"{seen}; still starting")
+    return Check(ok=False, detail=f"{seen}: beat or the worker is away or deaf")
+
+
+def _overdue(backlog: jobs.Backlog) -> Check:
+    late = backlog.oldest_due_seconds
+    detail = f"{backlog.queued} queued, {backlog.running} running, the oldest is due for {late:.0f} s"
+    return Check(ok=late <= OVERDUE_LIMIT or _starting(), detail=detail)
+
+
+def _starting() -> bool:
+    return monotonic() - STARTED < GRACE

@@ -1,0 +1,1 @@
+"""The HTTP table, one file for each group of rows."""
