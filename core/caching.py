@@ -5,15 +5,14 @@ The only place that knows Redis. Nothing here ever raises into the caller: a cac
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import random
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from core.cache_entries import Seen, decoded, encoded
 from core.logs import get_logger
 from core.monitoring import monitor
 from core.switches import enabled
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 T = TypeVar("T")
+P = ParamSpec("P")
 
 PREFIX = "counterfoil:"
 LOCK = "counterfoil-lock:"
@@ -33,19 +33,18 @@ DOWN_SECONDS = 1.0
 """How long reads and writes leave a Redis alone that did not answer; invalidations always try."""
 WARN_SECONDS = 10.0
 
-# Stores what was computed unless the key was deleted meanwhile: what was computed before a change must not outlive it.
+# Whoever saw a miss after somebody else stored must look again, not compute again.
+_LOCK_IF_UNCHANGED = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[3] then return 0 end
+return redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+"""
+# Deleting a key takes its lock away: what was computed before a change must not outlive it.
 _STORE_IF_HELD = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 if ARGV[2] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 redis.call('DEL', KEYS[2])
 return 1
 """
-
-
-class _Found(NamedTuple):
-    value: Any
-    cost: float  # seconds that it took to compute, 0 when it was simply set
-    left: float  # seconds until it expires
 
 
 class Cache:
@@ -55,8 +54,8 @@ class Cache:
         """The value of `key`, or None."""
         if not enabled("REDIS_ENABLED"):
             return None
-        found = _attempt("get", key, lambda client: _read(client, key))
-        return None if found is None else found.value
+        seen = _attempt("get", key, _read)
+        return None if seen is None else seen.value
 
     def set(self, key: str, value: object, ttl: float = 300) -> bool:
         """Store `value`; whether it was stored. What JSON cannot hold is not, and a warning says so.
@@ -69,10 +68,8 @@ class Cache:
         if ttl <= 0:
             self.delete(key)
             return False
-        text = _encoded(key, value)
-        return text is not None and bool(
-            _attempt("set", key, lambda client: client.set(PREFIX + key, text, px=_milliseconds(ttl)))
-        )
+        text = encoded(key, value)
+        return text is not None and _attempt("set", key, _write, text, ttl) is True
 
     def delete(self, key: str) -> bool:
         """Forget `key`, and what is being computed for it right now; whether there was a value."""
@@ -86,13 +83,7 @@ class Cache:
         if not names:
             return 0
 
-        def forget(client: redis.Redis) -> int:
-            pipe = client.pipeline()
-            pipe.delete(*(PREFIX + name for name in names))
-            pipe.delete(*(LOCK + name for name in names))
-            return int(pipe.execute()[0])
-
-        return _attempt("delete", names[0], forget, always=True) or 0
+        return _attempt("delete", names[0], _forget, names) or 0
 
     def get_or_compute(
         self,
@@ -119,17 +110,19 @@ class Cache:
         """
         if not enabled("REDIS_ENABLED"):
             return compute()
-        give_up = time.monotonic() + wait
-        pause = 0.005
+        give_up, pause = time.monotonic() + wait, 0.005
         while True:
-            found = _attempt("get", key, lambda client: _read(client, key))
-            if found is not None and found.left > -found.cost * early * math.log(1.0 - random.random()):  # noqa: S311
-                return found.value  # type: ignore[no-any-return]  # what compute gave, through JSON
-            token = _attempt("lock", key, lambda client: _lock(client, key, lock_ttl))
-            if found is not None and not token:
-                return found.value  # type: ignore[no-any-return]  # somebody else is at it, and this one is good
-            if token is None or token or time.monotonic() > give_up:
-                return _computed(key, compute, ttl, token, found)
+            seen = _attempt("get", key, _read)
+            if seen is None:
+                return compute()
+            if seen.hit and not seen.nearly_over(early):
+                return seen.value  # type: ignore[no-any-return]  # what compute gave, through JSON
+            if token := _attempt("lock", key, _lock, seen.text, lock_ttl):
+                return _computed(key, compute, ttl, token, seen)
+            if seen.hit:  # somebody else is at it, and this one is still good
+                return seen.value  # type: ignore[no-any-return]  # what compute gave, through JSON
+            if time.monotonic() > give_up:
+                return compute()
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that waiters do not march in step
             pause = min(pause * 2, 0.1)
 
@@ -137,58 +130,51 @@ class Cache:
 cache = Cache()
 
 
-def _read(client: redis.Redis, key: str) -> _Found | None:
+def _read(client: redis.Redis, key: str) -> Seen:
     pipe = client.pipeline(transaction=False)
     pipe.get(PREFIX + key)
     pipe.pttl(PREFIX + key)
     text, left = pipe.execute()
-    return None if text is None else _decoded(key, text, left / 1000)
+    return decoded(key, text, left / 1000)
 
 
-def _lock(client: redis.Redis, key: str, seconds: float) -> str:
+def _write(client: redis.Redis, key: str, text: str, ttl: float) -> bool:
+    return bool(client.set(PREFIX + key, text, px=_milliseconds(ttl)))
+
+
+def _forget(client: redis.Redis, _: str, names: list[str]) -> int:
+    pipe = client.pipeline()
+    pipe.delete(*(PREFIX + name for name in names))
+    pipe.delete(*(LOCK + name for name in names))
+    return int(pipe.execute()[0])
+
+
+def _lock(client: redis.Redis, key: str, seen: str, seconds: float) -> str:
     token = secrets.token_hex(8)
-    return token if client.set(LOCK + key, token, nx=True, px=_milliseconds(seconds)) else ""
+    names = (PREFIX + key, LOCK + key)
+    return token if client.eval(_LOCK_IF_UNCHANGED, 2, *names, token, _milliseconds(seconds), seen) else ""
 
 
-def _computed(key: str, compute: Callable[[], T], ttl: float, token: str | None, good: _Found | None) -> T:
-    """Compute, and store under the lock `token`; without one (Redis is down, or we waited too long) only compute."""
+def _store(client: redis.Redis, key: str, token: str, text: str, ttl: float) -> bool:
+    return bool(client.eval(_STORE_IF_HELD, 2, PREFIX + key, LOCK + key, token, text, _milliseconds(ttl)))
+
+
+def _computed(key: str, compute: Callable[[], T], ttl: float, token: str, seen: Seen) -> T:
+    """Compute and store under the lock `token`, which ends with it."""
     started = time.perf_counter()
     text: str | None = None
     try:
         value = compute()
-        text = _encoded(key, value, time.perf_counter() - started) if token else None
+        text = encoded(key, value, time.perf_counter() - started)
     except Exception:
-        if good is None:
+        if not seen.hit:
             raise
-        logger.warning("a value could not be computed early, the old one is still good",
-                       exc_info=True, extra={"key": key})  # fmt: skip
-        return good.value  # type: ignore[no-any-return]  # what compute gave, through JSON
+        logger.warning("not computed early, the old value is still good", exc_info=True, extra={"key": key})
+        return seen.value  # type: ignore[no-any-return]  # what compute gave, through JSON
     finally:
-        if token:
-            arguments = (PREFIX + key, LOCK + key, token, text or "", _milliseconds(ttl))
-            stored = _attempt("store", key, lambda client: client.eval(_STORE_IF_HELD, 2, *arguments))
-            if stored == 0:
-                logger.info("a computed value was not kept: it was deleted meanwhile", extra={"key": key})
+        if _attempt("store", key, _store, token, text or "", ttl) is False:
+            logger.info("a computed value was not kept: it was deleted meanwhile", extra={"key": key})
     return value
-
-
-def _encoded(key: str, value: object, cost: float = 0.0) -> str | None:
-    try:
-        return json.dumps([value, round(cost, 6)], allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        logger.warning("a value was not cached: JSON cannot hold it", extra={"key": key, "reason": str(error)})
-        return None
-
-
-def _decoded(key: str, text: str, left: float) -> _Found | None:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if isinstance(found, list) and len(found) == 2 and isinstance(found[1], int | float):
-        return _Found(found[0], found[1], left)
-    logger.warning("a cached value is not ours: a miss", extra={"key": key})
-    return None
 
 
 def _milliseconds(seconds: float) -> int:
@@ -200,13 +186,15 @@ _leave_alone_until = 0.0
 _quiet_until = 0.0
 
 
-def _attempt(action: str, key: str, call: Callable[[redis.Redis], T], always: bool = False) -> T | None:
+def _attempt(
+    action: str, key: str, call: Callable[Concatenate[redis.Redis, str, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T | None:
     """What `call` gives, or None when Redis cannot be asked."""
     global _leave_alone_until
-    if not always and time.monotonic() < _leave_alone_until:
+    if action != "delete" and time.monotonic() < _leave_alone_until:
         return None
     try:
-        return call(_connected())
+        return call(_connected(), key, *args, **kwargs)
     except Exception as error:  # noqa: BLE001 - down, slow, full, not installed: a cache that fails is a miss
         _leave_alone_until = time.monotonic() + DOWN_SECONDS
         _warn(action, key, error)

@@ -112,7 +112,7 @@ def preferred_wait() -> int | None:
     for preference in ",".join(request.headers.getlist("Prefer")).split(","):
         found = _WAIT.fullmatch(preference)
         if found:
-            return int(found[1])
+            return min(int(found[1]), LONGEST_WAIT)
     return None
 
 

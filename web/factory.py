@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from core import settings
+from core import logs, monitor, settings
 from web import auth, envelope, pages, problems
 from web.keys import keys
 from web.parsing import MAX_BODY
@@ -20,6 +20,8 @@ def start() -> Flask:
         SystemExit: a setting is wrong or missing.
     """
     settings.start()
+    logs.configure()
+    monitor.start()
     app = build()
     auth.ensure_bootstrap_key()
     return app

@@ -29,7 +29,6 @@ from sqlalchemy import (
     update,
 )
 
-from core.clock import utcnow
 from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_plus
 from core.domain import jobs, orders
 from core.errors import Conflict
@@ -222,7 +221,7 @@ def due_for_check(conn: Connection, limit: int) -> list[Payment]:
 
 def checked(conn: Connection, payment: Payment) -> None:
     """Stripe was asked: ask again when the payment is twice as old, at least daily."""
-    age = (utcnow() - payment.created_at).total_seconds()
+    age = (conn.execute(select(now())).scalar_one() - payment.created_at).total_seconds()
     delay = min(max(age, FIRST_CHECK_SECONDS), LAST_CHECK_SECONDS)
     conn.execute(update(payments).where(payments.c.id == payment.id).values(check_at=now_plus(delay)))
 

@@ -28,7 +28,6 @@ from sqlalchemy import (
     update,
 )
 
-from core.clock import utcnow
 from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_plus
 from core.domain import jobs, orders, payments
 from core.domain.payments import FIRST_CHECK_SECONDS, LAST_CHECK_SECONDS
@@ -235,7 +234,7 @@ def due_for_check(conn: Connection, limit: int) -> list[Refund]:
 
 def checked(conn: Connection, refund: Refund) -> None:
     """Stripe was asked: ask again when the refund is twice as old, at least daily."""
-    age = (utcnow() - refund.created_at).total_seconds()
+    age = (conn.execute(select(now())).scalar_one() - refund.created_at).total_seconds()
     delay = min(max(age, FIRST_CHECK_SECONDS), LAST_CHECK_SECONDS)
     conn.execute(update(refunds).where(refunds.c.id == refund.id).values(check_at=now_plus(delay)))
 

@@ -193,6 +193,19 @@ def test_many_threads_compute_once(on: PrivateRedis) -> None:
     assert len(computed) == 1
 
 
+def test_who_saw_a_miss_before_somebody_stored_takes_what_was_stored(
+    on: PrivateRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = caching._lock
+
+    def overtaken(client: Any, key: str, seen: str, seconds: float) -> str:
+        cache.set("k", "stored meanwhile")
+        return lock(client, key, seen, seconds)
+
+    monkeypatch.setattr(caching, "_lock", overtaken)
+    assert cache.get_or_compute("k", lambda: pytest.fail("computed"), ttl=60) == "stored meanwhile"
+
+
 def test_many_processes_compute_once(on: PrivateRedis) -> None:
     program = textwrap.dedent("""
         import sys, time
@@ -319,7 +332,7 @@ def test_an_error_while_computing_early_leaves_the_value_that_is_still_good(
     monkeypatch.setattr(random, "random", lambda: 0.5)
     assert cache.get_or_compute("k", lambda: str(1 // 0), ttl=60) == "old"
     assert [record.message for record in caplog.records if record.exc_info] == [
-        "a value could not be computed early, the old one is still good"
+        "not computed early, the old value is still good"
     ]
     assert cache.get("k") == "old"
 

@@ -26,7 +26,7 @@ SHIFTED = """
 
 
 class DatabaseClock:
-    """Moves the clock of the database at `url`, for connections made after this.
+    """Moves the clock of the database at `url` (which is `DATABASE_URL`).
 
     Args:
         url: SQLite or PostgreSQL.
@@ -39,6 +39,7 @@ class DatabaseClock:
         if not self._is_sqlite:
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(SHIFTED)
+        database.dispose()  # what is connected already keeps the old clock
         event.listen(database.engine(), "connect", self._use_shifted)
 
     def forward(self, seconds: float) -> None:
