@@ -82,7 +82,6 @@ class Cache:
         names = list(keys)
         if not names:
             return 0
-
         return _attempt("delete", names[0], _forget, names) or 0
 
     def get_or_compute(

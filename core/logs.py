@@ -25,7 +25,7 @@ _level: int | None = None
 class Logger(logging.Logger):
     """A standard logger that takes any `extra`, adds the bound fields, and has `LOG_LEVEL` while vendors have not."""
 
-    def makeRecord(  # noqa: N802, PLR0913, PLR0917 - the standard library's name and arguments
+    def makeRecord(  # noqa: N802 - the standard library's name and arguments
         self,
         name: str,
         level: int,

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from core.clock import utcnow
+from core.breadcrumbs import collecting, leave
 from core.logs import bind, bound, get_logger
-from core.redaction import hides_personal_data, redact, redact_text
+from core.redaction import redact
 from core.switches import enabled
+
+__all__ = ["Monitor", "collecting", "monitor"]
 
 logger = get_logger(__name__)
 
-Breadcrumb = dict[str, Any]
 _CONFIGURATION = ("SENTRY_DSN", "SENTRY_ENVIRONMENT", "SENTRY_TRACES_SAMPLE_RATE", "APP_ENV")
 _INTEGRATIONS = {
     "flask": ("flask", "FlaskIntegration"),
@@ -32,7 +35,6 @@ _INTEGRATIONS = {
 # W3C Trace Context: version, trace id, parent id, flags; all zeros name nothing.
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 
-_trail: ContextVar[list[Breadcrumb] | None] = ContextVar("trail", default=None)
 _incoming: ContextVar[str | None] = ContextVar("incoming", default=None)
 _untraced = nullcontext()
 
@@ -59,41 +61,38 @@ class Monitor:
         """
         if not enabled("SENTRY_ENABLED") or (sdk := _sentry()) is None:
             return None
-        try:
-            with sdk.new_scope() as scope:
-                scope.set_context("context", redact(dict(context or {})))
-                scope.set_tags(bound())
-                event_id: str | None = sdk.capture_exception(error)
-                return event_id
-        except Exception:
-            logger.warning("an error could not be reported to Sentry", exc_info=True)
-            return None
+        with _harmless("capture_exception"), sdk.new_scope() as scope:
+            scope.set_context("context", redact(dict(context or {})))
+            scope.set_tags(bound())
+            event_id: str | None = sdk.capture_exception(error)
+            return event_id
+        return None
 
     def set_user(self, user_id: str | None = None, email: str | None = None, username: str | None = None) -> None:
         """Say whose request or job this is; without arguments, nobody's."""
         if enabled("SENTRY_ENABLED") and (sdk := _sentry()) is not None:
             user = {"id": user_id, "email": email, "username": username}
-            sdk.set_user({name: value for name, value in user.items() if value is not None} or None)
+            with _harmless("set_user"):
+                sdk.set_user({name: value for name, value in user.items() if value is not None} or None)
 
     def add_breadcrumb(self, message: str, category: str = "default", data: Mapping[str, object] | None = None) -> None:
         """Leave a mark that is shown with the next error, and on the job's timeline."""
-        trail = _trail.get()
-        if trail is not None:
-            trail.append(_crumb(message, category, data))
+        leave(message, category, data)
         if enabled("SENTRY_ENABLED") and (sdk := _sentry()) is not None:
-            sdk.add_breadcrumb(message=message, category=category, data=redact(dict(data or {})), level="info")
+            with _harmless("add_breadcrumb"):
+                sdk.add_breadcrumb(message=message, category=category, data=redact(dict(data or {})), level="info")
 
     def trace(self, name: str, op: str = "function") -> AbstractContextManager[None]:
         """Time a stretch of work; nested traces become a tree."""
         if not enabled("SENTRY_ENABLED") or (sdk := _sentry()) is None:
             return _untraced
-        return _span(sdk, name, op)
+        return _inside("trace", lambda: _span(sdk, name, op))
 
     def traceparent(self) -> str | None:
         """What to hand to whoever goes on with this trace (W3C `traceparent`), or None outside any trace."""
         if enabled("SENTRY_ENABLED") and (sdk := _sentry()) is not None:
-            trace_id, span_id, *sampled = (sdk.get_traceparent() or "--").split("-")
-            if trace_id and span_id:
+            with _harmless("traceparent"):
+                trace_id, span_id, *sampled = (sdk.get_traceparent() or "").split("-")
                 return f"00-{trace_id}-{span_id}-{'01' if sampled == ['1'] else '00'}"
         return _incoming.get()
 
@@ -110,48 +109,58 @@ class Monitor:
             if found:
                 stack.enter_context(bind(trace_id=found[1]))
             if enabled("SENTRY_ENABLED") and (sdk := _sentry()) is not None:
-                stack.enter_context(sdk.isolation_scope())
-                # Not sampled there is not decided here: the next process may still be asked to look.
-                headers = {"sentry-trace": f"{found[1]}-{found[2]}{'-1' if _sampled(found) else ''}"} if found else {}
-                continued = sdk.continue_trace(headers, op="job", name=name)
-                stack.enter_context(sdk.start_transaction(continued))
+                begin = partial(_continued, sdk, found, name)
+                stack.enter_context(_inside("continue_trace", sdk.isolation_scope, begin))
             yield
 
     def flush(self, seconds: float = 2.0) -> None:
         """Send what waits, for at most `seconds`; before a process ends."""
         if enabled("SENTRY_ENABLED") and (sdk := _sentry()) is not None:
-            sdk.flush(timeout=seconds)
+            with _harmless("flush"):
+                sdk.flush(timeout=seconds)
 
 
 monitor = Monitor()
 
 
-@contextmanager
-def collecting() -> Iterator[list[Breadcrumb]]:
-    """Collect this context's breadcrumbs: `message`, `category`, `data` (redacted) and `at`."""
-    trail: list[Breadcrumb] = []
-    token = _trail.set(trail)
-    try:
-        yield trail
-    finally:
-        _trail.reset(token)
-
-
-def _crumb(message: str, category: str, data: Mapping[str, object] | None) -> Breadcrumb:
-    personal = hides_personal_data()
-    kept = redact(dict(data), personal) if data else None
-    return {"message": redact_text(message, personal), "category": category, "data": kept, "at": utcnow()}
-
-
-@contextmanager
-def _span(sdk: Any, name: str, op: str) -> Iterator[None]:
+def _span(sdk: Any, name: str, op: str) -> AbstractContextManager[Any]:
     parent = sdk.get_current_span()
-    with parent.start_child(op=op, name=name) if parent else sdk.start_transaction(op=op, name=name):
+    started: AbstractContextManager[Any] = (
+        parent.start_child(op=op, name=name) if parent else sdk.start_transaction(op=op, name=name)
+    )
+    return started
+
+
+def _continued(sdk: Any, found: re.Match[str] | None, name: str) -> AbstractContextManager[Any]:
+    headers = {}
+    if found:
+        # Not sampled there does not mean that nobody looks here: only a yes is carried on.
+        headers["sentry-trace"] = f"{found[1]}-{found[2]}" + ("-1" if int(found[3], 16) & 1 else "")
+    started: AbstractContextManager[Any] = sdk.start_transaction(sdk.continue_trace(headers, op="job", name=name))
+    return started
+
+
+@contextmanager
+def _inside(action: str, *openers: Callable[[], AbstractContextManager[Any]]) -> Iterator[None]:
+    """Run the body inside what the SDK opens; an error of the body passes, one of the SDK's is only logged."""
+    opened = ExitStack()
+    with _harmless(action):
+        for opener in openers:
+            opened.enter_context(opener())
+    try:
         yield
+    finally:
+        with _harmless(action):
+            opened.__exit__(*sys.exc_info())
 
 
-def _sampled(found: re.Match[str]) -> bool:
-    return bool(int(found[3], 16) & 1)
+@contextmanager
+def _harmless(action: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, monitoring is no reason to fail
+        reason = f"{type(error).__name__}: {error}"
+        logger.warning("monitoring failed", extra={"action": action, "reason": reason})
 
 
 _started: tuple[tuple[object, ...], Any] | None = None
@@ -189,7 +198,7 @@ def _initialised() -> Any:
         dsn=found.sentry_dsn,
         environment=found.sentry_environment,
         traces_sample_rate=found.sentry_traces_sample_rate,
-        send_default_pii=False,
+        # No send_default_pii: what the SDK finds about people by itself stays here.
         include_local_variables=False,  # they hold cards, keys and people
         max_request_body_size="never",  # so do bodies
         auto_enabling_integrations=False,

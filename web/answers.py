@@ -155,7 +155,6 @@ class CheckoutDone(Answer):
     currency: str
     client_secret: str | None
     payment_intent_id: str | None
-    status: str | None = None
     test_mode: bool = False
 
 
@@ -264,3 +263,22 @@ class Problem(Answer):
     request_id: str
     errors: list[FieldError] | None = None
     job_id: str | None = None
+
+
+class Finding(Answer):
+    """A difference between Stripe and us; `detail` holds both sides."""
+
+    id: str
+    kind: str
+    object_id: Annotated[str, Field(description="Stripe's id")]
+    order_id: str | None
+    status: str
+    detail: dict[str, Any]
+    found_at: Moment
+    seen_at: Moment
+
+
+class Findings(Answer):
+    """Findings, oldest first."""
+
+    findings: list[Finding]

@@ -152,6 +152,4 @@ def _find(secret: str) -> accounts.Key | None:
 def _is_bootstrap(secret: str) -> bool:
     key = settings.load().bootstrap_api_key
     # Compared as bytes: a header may hold characters that compare_digest refuses in text.
-    return key is not None and hmac.compare_digest(
-        key.get_secret_value().encode(), secret.encode("utf-8", "surrogatepass")
-    )
+    return key is not None and hmac.compare_digest(key.get_secret_value().encode(), secret.encode())

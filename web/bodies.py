@@ -108,3 +108,9 @@ class Period(Model):
         if not 0 <= (self.to - self.from_).days < MAX_DAYS:
             raise ValueError(f"from must not be after to, and at most {MAX_DAYS} days are shown")
         return self
+
+
+class FindingsQuery(Model):
+    """Which findings to list."""
+
+    status: Literal["open", "repaired", "closed", "all"] = "open"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 _QUIET = ("/health/", "/metrics", "/static/")
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -66,15 +68,15 @@ def register(app: Flask, browser_paths: frozenset[str]) -> None:
 
     @app.after_request
     def _end(response: Response) -> Response:
-        rule = request.url_rule.rule if request.url_rule else "unmatched"
+        rule = request.url_rule
         response.headers["X-Request-Id"] = g.request_id
         for name, value in SECURITY.items():
             response.headers[name] = value
         response.headers.setdefault("Cache-Control", "no-store")
-        if rule in browser_paths:
+        if rule is not None and rule.rule in browser_paths:
             response.headers.update(CORS)
-            response.headers["Access-Control-Allow-Methods"] = ", ".join(request.url_rule.methods or ())  # type: ignore[union-attr]
-        _record(rule, response.status_code)
+            response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(rule.methods or ()))
+        _record(rule.rule if rule else "unmatched", response.status_code)
         return response
 
 
@@ -85,7 +87,9 @@ def _begin() -> None:
 
 def _record(rule: str, status: int) -> None:
     seconds = perf_counter() - g.started
-    REQUESTS.labels(request.method, rule, status).inc()
-    SECONDS.labels(request.method, rule).observe(seconds)
+    method = request.method if request.method in _METHODS else "other"  # a label that callers invent has no bound
+    REQUESTS.labels(method, rule, status).inc()
+    SECONDS.labels(method, rule).observe(seconds)
     if status >= 400 or not request.path.startswith(_QUIET):
-        log_request(logger, request.method, request.path, status, duration_ms=round(seconds * 1000, 1))
+        path = quote(request.path)  # a decoded line break would forge a line of the log
+        log_request(logger, method, path, status, duration_ms=round(seconds * 1000, 1))

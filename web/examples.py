@@ -38,7 +38,6 @@ _CHECKOUT_DONE = {
     "currency": "usd",
     "client_secret": "pi_3Example_secret_Example",
     "payment_intent_id": "pi_3Example",
-    "status": "requires_payment",
     "test_mode": False,
 }
 _JOB = {
@@ -110,6 +109,20 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
         ],
     },
     answers.ShopStatistics: {"as_of": _AT, "series": [{"day": "2026-01-31", **_TOTAL}], "totals": [_TOTAL]},
+    answers.Findings: {
+        "findings": [
+            {
+                "id": "019b7a60-31bb-7c66-83d4-e5f607182930",
+                "kind": "state_differs",
+                "object_id": "pi_3Example",
+                "order_id": _ORDER_ID,
+                "status": "repaired",
+                "detail": {"local": {"status": "requires_payment"}, "stripe": {"status": "succeeded"}},
+                "found_at": _AT,
+                "seen_at": _AT,
+            }
+        ]
+    },
     answers.Received: {"status": "ok"},
     answers.Alive: {"status": "alive"},
     answers.Health: {"status": "ok", "checks": {"database": {"ok": True, "detail": "answers"}}},

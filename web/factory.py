@@ -7,10 +7,13 @@ from flask import Flask
 from core import logs, monitor, settings
 from web import auth, envelope, pages, problems
 from web.keys import keys
+from web.operate import findings as findings_commands
+from web.operate import jobs as jobs_commands
+from web.operate import prove_command
 from web.parsing import MAX_BODY
-from web.views import jobs, monitoring, orders, statistics, webhooks
+from web.views import findings, jobs, monitoring, orders, statistics, webhooks
 
-TAGS = (orders.routes, jobs.routes, statistics.routes, webhooks.routes, monitoring.routes)
+TAGS = (orders.routes, jobs.routes, statistics.routes, findings.routes, webhooks.routes, monitoring.routes)
 
 
 def start() -> Flask:
@@ -40,5 +43,6 @@ def build() -> Flask:
     problems.register(app)
     browser_paths = frozenset(operation.path for operation in operations if operation.browser)
     envelope.register(app, browser_paths)
-    app.cli.add_command(keys)
+    for command in (keys, jobs_commands, findings_commands, prove_command):
+        app.cli.add_command(command)
     return app

@@ -72,14 +72,22 @@ class Publisher:
             self._count += job_id not in ids
             ids[job_id] = None
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="hint-publisher", daemon=True)
-                self._thread.start()
+                self._start()
             self._changed.notify_all()
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Send what waits, for at most `seconds`; whether nothing waits any more."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._count and not self._sending, seconds)
+
+    def _start(self) -> None:
+        thread = Thread(target=self._run, name="hint-publisher", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads: the job is accepted all the same, and the sweep hints at it
+            self._drop(0, str(error))
+            return
+        self._thread = thread
 
     def _run(self) -> None:
         while True:

@@ -141,17 +141,19 @@ def _answer(status: int, content: tuple[Content, ...], operation: Operation) -> 
 
 
 def _content(*contents: Content) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        text.media_type: {"schema": {"type": "string", "description": text.description}}
-        for text in contents
-        if isinstance(text, Text)
-    }
+    found: dict[str, Any] = {text.media_type: _text(text) for text in contents if isinstance(text, Text)}
     models = [model for model in contents if isinstance(model, type)]
     if models:
         references = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
         schema = references[0] if len(references) == 1 else {"anyOf": references}
         found["application/json"] = {"schema": schema, "example": EXAMPLES[models[0]]}
     return found
+
+
+def _text(text: Text) -> dict[str, Any]:
+    kind = "object" if text.media_type == "application/json" else "string"
+    example = {} if text.example is None else {"example": text.example}
+    return {"schema": {"type": kind, "description": text.description}, **example}
 
 
 def _schemas(operations: list[Operation]) -> dict[str, Any]:

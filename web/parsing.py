@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ConfigDict, ValidationError
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from core.errors import Invalid
 from web import strictjson
@@ -26,6 +26,20 @@ class Model(BaseModel):
 M = TypeVar("M", bound=Model)
 
 
+def read_body(most: int) -> bytes:
+    """The request's body as it came.
+
+    Raises:
+        RequestEntityTooLarge: more than `most` bytes.
+    """
+    # One byte more than allowed: a body of unannounced length is cut there, and would pass for the whole.
+    request.max_content_length = most + 1
+    raw = request.get_data(cache=False)
+    if len(raw) > most:
+        raise RequestEntityTooLarge(f"a body is at most {most} bytes here")
+    return raw
+
+
 def parse_body(model: type[M]) -> M:
     """The request's JSON body as `model`. An empty body counts as `{}` where no field is required.
 
@@ -35,8 +49,7 @@ def parse_body(model: type[M]) -> M:
         Invalid: it is not JSON.
         ValidationFailed: fields are missing, unknown or wrong.
     """
-    request.max_content_length = MAX_BODY
-    raw = request.get_data(cache=False)
+    raw = read_body(MAX_BODY)
     if not raw and not any(field.is_required() for field in model.model_fields.values()):
         return model()
     if request.mimetype != "application/json":

@@ -71,10 +71,11 @@ def _refused(error: Permanent) -> Response:
     members: dict[str, Any] = error.as_problem()
     if isinstance(error, ValidationFailed):
         members["errors"] = error.errors
-    headers = {"WWW-Authenticate": 'Bearer realm="counterfoil"'} if error.status == 401 else None
-    if error.status == 503:
-        headers = {"Retry-After": "1"}
-    return problem(members, headers)
+    return problem(members, _REQUIRED.get(error.status))
+
+
+# What RFC 9110 asks of these statuses.
+_REQUIRED = {401: {"WWW-Authenticate": 'Bearer realm="counterfoil"'}, 503: {"Retry-After": "1"}}
 
 
 def _try_again(error: Retryable | Uncertain) -> Response:

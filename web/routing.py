@@ -24,6 +24,7 @@ class Text:
 
     media_type: str
     description: str
+    example: Any = None
 
 
 Content = type[BaseModel] | Text

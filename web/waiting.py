@@ -37,6 +37,7 @@ class Watcher:
         self._arrived = Condition()
         self._waits: set[_Wait] = set()
         self._thread: Thread | None = None
+        self._stopped = False
 
     def wait(self, job_id: str, seconds: float) -> bool:
         """Whether the job ended within `seconds`."""
@@ -53,11 +54,20 @@ class Watcher:
             with self._arrived:
                 self._waits.discard(wait)
 
+    def stop(self) -> None:
+        """End the thread, so that no connection of it is in use any more."""
+        with self._arrived:
+            self._stopped = True
+            self._arrived.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
     def _watch(self) -> None:
         while True:
             with self._arrived:
-                while not self._waits:
-                    self._arrived.wait()
+                self._arrived.wait_for(lambda: self._waits or self._stopped)
+                if self._stopped:
+                    return
                 waits = list(self._waits)
             sleep(self._look(waits))
 

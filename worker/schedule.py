@@ -32,7 +32,7 @@ def tick(name: str) -> bool:
     try:
         with transaction() as conn:
             period = int(conn.execute(select(now())).scalar_one().timestamp()) // PERIODS[name]
-            request = jobs.Request(scope="schedule", key=f"{name}:{period}")
+            request = jobs.Request(scope=jobs.SCHEDULE, key=f"{name}:{period}")
             if jobs.repeated(conn, jobs.SYSTEM, request):
                 return False
             made = jobs.enqueue(conn, kind, {}, request=request)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Connection,
     Index,
     Integer,
@@ -22,7 +23,9 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    delete,
     func,
+    literal_column,
     select,
 )
 
@@ -38,6 +41,8 @@ ENDED = frozenset({SUCCEEDED, FAILED, QUARANTINED, NEEDS_REVIEW})
 SYSTEM = "system"
 """The account of jobs that no customer asked for: webhooks until matched, schedules, canaries."""
 
+SCHEDULE = "schedule"
+"""The idempotency scope of the schedule's jobs, whose keys are `task:period`."""
 FIRST_HINT_SECONDS = 5.0
 """The web hints a fresh row itself; the sweep waits this long before it hints again."""
 
@@ -122,6 +127,11 @@ for _name, _column, _rows in (
 ):
     Index(_name, _column, postgresql_where=_rows, sqlite_where=_rows)
 Index("ix_jobs_order", jobs.c.order_id)
+
+
+def in_status(status: str) -> ColumnElement[bool]:
+    """The condition that a job is in `status`, spelled out so that a prepared statement finds the partial index."""
+    return jobs.c.status == literal_column(f"'{status}'")
 
 
 @dataclass(frozen=True)
@@ -265,6 +275,16 @@ def of_order(conn: Connection, order_id: str) -> list[Job]:
     return [_job(row) for row in found]
 
 
+def set_aside(conn: Connection, limit: int = 1_000) -> list[Job]:
+    """The jobs that wait for a person, oldest first, at most `limit` of each kind of waiting."""
+    found = [
+        _job(row)
+        for status in (QUARANTINED, NEEDS_REVIEW)
+        for row in conn.execute(select(*_SHOWN).where(in_status(status)).order_by(jobs.c.id).limit(limit))
+    ]
+    return sorted(found, key=lambda job: job.id)
+
+
 def ended(conn: Connection, ids: Iterable[str]) -> set[str]:
     """Which of `ids` have ended, well or badly."""
     wanted = jobs.c.id.in_(list(ids)) & jobs.c.status.in_(ENDED)
@@ -286,13 +306,13 @@ def backlog(conn: Connection) -> Backlog:
     """Count the jobs that have not come to an end by themselves."""
     # One count per status, since each is answered from its own partial index however long the history is.
     counts = [
-        select(func.count()).where(jobs.c.status == status).scalar_subquery()
+        select(func.count()).select_from(jobs).where(in_status(status)).scalar_subquery()
         for status in (QUEUED, RUNNING, QUARANTINED, NEEDS_REVIEW)
     ]
-    first_due = select(func.min(jobs.c.run_at, type_=Timestamp())).where(jobs.c.status == QUEUED).scalar_subquery()
+    first_due = select(func.min(jobs.c.run_at, type_=Timestamp())).where(in_status(QUEUED)).scalar_subquery()
     *counted, oldest, clock = conn.execute(select(*counts, first_due, now())).one()
-    late = max((clock - oldest).total_seconds(), 0.0) if oldest else 0.0
     queued, running, quarantined, needs_review = counted
+    late = max((clock - oldest).total_seconds(), 0.0) if oldest else 0.0
     return Backlog(queued, running, quarantined, needs_review, late)
 
 
@@ -300,9 +320,32 @@ def last_canary(conn: Connection) -> datetime | None:
     """When the newest canary came through broker, worker and database."""
     return conn.execute(
         select(func.max(jobs.c.finished_at, type_=Timestamp())).where(
-            jobs.c.kind == CANARY.name, jobs.c.status == SUCCEEDED
+            jobs.c.kind == literal_column(f"'{CANARY.name}'"), jobs.c.status == SUCCEEDED
         )
     ).scalar()
+
+
+def prune(conn: Connection, older_than: float, limit: int = 500) -> int:
+    """Delete up to `limit` done jobs of the schedule; those that a caller asked for stay for ever.
+
+    Args:
+        older_than: seconds since they were made.
+    """
+    old = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.account_id == SYSTEM,
+            jobs.c.idempotency_scope == SCHEDULE,
+            jobs.c.idempotency_key.is_not(None),
+            in_status(SUCCEEDED),
+            jobs.c.created_at < now_plus(-older_than),
+        )
+        .limit(limit)
+    )
+    ids = list(conn.execute(old).scalars())
+    conn.execute(delete(timeline.job_events).where(timeline.job_events.c.job_id.in_(ids)))
+    conn.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+    return len(ids)
 
 
 def _job(row: AnyRow) -> Job:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Update, case, func, literal, select, update
 
 from core.database import now, now_plus
 from core.domain import timeline
-from core.domain.jobs import FAILED, NEEDS_REVIEW, QUARANTINED, QUEUED, RUNNING, SUCCEEDED, jobs
+from core.domain.jobs import FAILED, NEEDS_REVIEW, QUARANTINED, QUEUED, RUNNING, SUCCEEDED, in_status, jobs
 from core.domain.timeline import Note
 from core.errors import Permanent
 from core.ids import is_id, new_token
@@ -204,7 +204,7 @@ def due(conn: Connection, limit: int) -> list[Hint]:
     """
     wanted = (
         select(jobs.c.id)
-        .where(jobs.c.status == QUEUED, jobs.c.hint_at <= now())
+        .where(in_status(QUEUED), jobs.c.hint_at <= now())
         .order_by(jobs.c.hint_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -233,7 +233,7 @@ def expire(conn: Connection, limit: int) -> list[str]:
     """
     over = (
         select(jobs.c.id)
-        .where(jobs.c.status == RUNNING, jobs.c.lease_expires_at < now())
+        .where(in_status(RUNNING), jobs.c.lease_expires_at < now())
         .order_by(jobs.c.lease_expires_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -34,6 +34,13 @@ REFUND_STATUS = {
     "canceled": refunds.CANCELED,
 }
 
+OUR_MARKS = ("order_id", "payment_id", "refund_id")
+
+
+def ours(seen: dict[str, Any]) -> bool:
+    """Whether an object of Stripe's carries one of our ids; without one it belongs to somebody else's shop."""
+    return any(mark in (seen.get("metadata") or {}) for mark in OUR_MARKS)
+
 
 def intent_seen(
     conn: Connection, order: Order, payment: Payment, intent: dict[str, Any], livemode: bool | None = None
@@ -113,18 +120,15 @@ def refund_seen(conn: Connection, order: Order, refund: Refund, seen: dict[str, 
     return f"refunds of {gone} stand against {captured} captured" if gone > captured else None
 
 
-def dispute_seen(conn: Connection, payment: Payment, dispute: dict[str, Any], moved: str | None) -> None:
-    """Apply a dispute as Stripe shows it.
-
-    Args:
-        moved: `ledger.DISPUTE_WITHDRAWN` or `ledger.DISPUTE_REINSTATED` when funds moved, else None.
-    """
+def dispute_seen(conn: Connection, payment: Payment, dispute: dict[str, Any]) -> None:
+    """Apply a dispute as Stripe shows it; its balance transactions say which funds moved, whatever event told of it."""
     disputes.keep(conn, payment, dispute)
     orders.flag_dispute(conn, payment.order_id, disputes.open_on(conn, payment.order_id))
-    if moved:
+    for moved in dispute.get("balance_transactions") or []:
         ledger.post(
-            conn, moved, cause=dispute["id"], account_id=payment.account_id, order_id=payment.order_id,
-            currency=dispute["currency"], amount=dispute["amount"],
+            conn, ledger.DISPUTE_WITHDRAWN if moved["amount"] < 0 else ledger.DISPUTE_REINSTATED, cause=dispute["id"],
+            account_id=payment.account_id, order_id=payment.order_id, currency=dispute["currency"],
+            amount=dispute["amount"],
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ Every answer is a plain dict of Stripe's shape. Amounts are integers of minor un
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from core.errors import Permanent
@@ -68,10 +69,7 @@ class Payment:
             PaymentInvalid: the amount or currency cannot be; nothing was sent.
         """
         currency = _checked(amount, currency)
-        answer: Answer = self._backend().create_payment_intent(
-            amount, currency, _texts(metadata), customer_id, idempotency_key
-        )
-        return answer
+        return self._backend().create_payment_intent(amount, currency, _texts(metadata), customer_id, idempotency_key)
 
     def create_customer(
         self,
@@ -81,8 +79,7 @@ class Payment:
         idempotency_key: str | None = None,
     ) -> Answer:
         """Create a customer."""
-        answer: Answer = self._backend().create_customer(email, name, _texts(metadata), idempotency_key)
-        return answer
+        return self._backend().create_customer(email, name, _texts(metadata), idempotency_key)
 
     def create_refund(
         self,
@@ -103,35 +100,27 @@ class Payment:
         """
         if amount is not None:
             _checked(amount, "usd")
-        answer: Answer = self._backend().create_refund(
-            payment_intent_id, amount, reason, _texts(metadata), idempotency_key
-        )
-        return answer
+        return self._backend().create_refund(payment_intent_id, amount, reason, _texts(metadata), idempotency_key)
 
     def cancel_payment_intent(self, payment_intent_id: str, idempotency_key: str | None = None) -> Answer:
         """Cancel a PaymentIntent that has not succeeded."""
-        answer: Answer = self._backend().cancel_payment_intent(payment_intent_id, idempotency_key)
-        return answer
+        return self._backend().cancel_payment_intent(payment_intent_id, idempotency_key)
 
     def retrieve_payment_intent(self, payment_intent_id: str) -> Answer:
         """The PaymentIntent as it is now."""
-        answer: Answer = self._backend().retrieve_payment_intent(payment_intent_id)
-        return answer
+        return self._backend().retrieve_payment_intent(payment_intent_id)
 
     def retrieve_refund(self, refund_id: str) -> Answer:
         """The refund as it is now."""
-        answer: Answer = self._backend().retrieve_refund(refund_id)
-        return answer
+        return self._backend().retrieve_refund(refund_id)
 
     def retrieve_charge(self, charge_id: str) -> Answer:
         """The charge as it is now."""
-        answer: Answer = self._backend().retrieve_charge(charge_id)
-        return answer
+        return self._backend().retrieve_charge(charge_id)
 
     def retrieve_dispute(self, dispute_id: str) -> Answer:
         """The dispute as it is now."""
-        answer: Answer = self._backend().retrieve_dispute(dispute_id)
-        return answer
+        return self._backend().retrieve_dispute(dispute_id)
 
     def list_payment_intents(self, customer_id: str | None = None, created_gte: int | None = None) -> list[Answer]:
         """PaymentIntents, newest first; a list reads its own writes, a search does not.
@@ -139,8 +128,7 @@ class Payment:
         Args:
             created_gte: Unix time in seconds.
         """
-        found: list[Answer] = self._backend().list_payment_intents(customer_id, created_gte)
-        return found
+        return self._backend().list_payment_intents(customer_id, created_gte)
 
     def list_refunds(self, payment_intent_id: str | None = None, created_gte: int | None = None) -> list[Answer]:
         """Refunds, newest first.
@@ -148,8 +136,15 @@ class Payment:
         Args:
             created_gte: Unix time in seconds.
         """
-        found: list[Answer] = self._backend().list_refunds(payment_intent_id, created_gte)
-        return found
+        return self._backend().list_refunds(payment_intent_id, created_gte)
+
+    def list_disputes(self, created_gte: int | None = None) -> list[Answer]:
+        """Disputes, newest first.
+
+        Args:
+            created_gte: Unix time in seconds.
+        """
+        return self._backend().list_disputes(created_gte)
 
     def list_events(
         self, starting_after: str | None = None, created_gte: int | None = None, limit: int = 100
@@ -161,20 +156,12 @@ class Payment:
             created_gte: Unix time in seconds.
             limit: 1 to 100.
         """
-        page: Answer = self._backend().list_events(starting_after, created_gte, limit)
-        return page
+        return self._backend().list_events(starting_after, created_gte, limit)
 
     def verify_webhook_signature(self, payload: bytes | str, signature: str | None) -> bool:
         """Whether one of our webhook secrets signed the raw body; the same check in every mode, closed without one."""
-        from core import settings
-
         body = payload.encode("utf-8", "replace") if isinstance(payload, str) else payload
-        try:
-            secrets = settings.load().stripe_webhook_secrets
-        except settings.SettingsError as error:
-            logger.error("no webhook can be verified", extra={"reason": str(error)})
-            return False
-        return signed_by(body, signature, [secret.get_secret_value() for secret in secrets])
+        return signed_by(body, signature, _webhook_secrets())
 
     def livemode(self) -> bool:
         """Whether our key moves real money, by its prefix."""
@@ -189,6 +176,25 @@ class Payment:
         from core.payments import stripe_door
 
         return stripe_door.door()
+
+
+_secrets: tuple[tuple[str | None, ...], tuple[str, ...]] = ((), ())
+
+
+def _webhook_secrets() -> tuple[str, ...]:
+    """The secrets in force, none when the settings are wrong; read again only when one of their variables changed."""
+    global _secrets
+    named = tuple(map(os.environ.get, ("STRIPE_WEBHOOK_SECRET", "APP_ENV", "STATE_DIR")))
+    if _secrets[0] != named:
+        from core import settings
+
+        try:
+            found = settings.load().stripe_webhook_secrets
+        except settings.SettingsError as error:
+            logger.error("no webhook can be verified", extra={"reason": str(error)})
+            return ()
+        _secrets = (named, tuple(secret.get_secret_value() for secret in found))
+    return _secrets[1]
 
 
 def _checked(amount: int, currency: str) -> str:

@@ -93,6 +93,11 @@ def list_refunds(payment_intent_id: str | None, created_gte: int | None) -> list
     return []
 
 
+def list_disputes(created_gte: int | None) -> list[Answer]:
+    """Nothing is remembered."""
+    return []
+
+
 def list_events(starting_after: str | None, created_gte: int | None, limit: int) -> Answer:
     """Nothing happens."""
     return {"object": "list", "data": [], "has_more": False}

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from core import settings
 from core.monitoring import monitor
@@ -14,13 +14,13 @@ from core.payments import API_VERSION
 from core.payments.backend import Answer, Metadata
 from core.payments.errors import PaymentBusy, PaymentMisconfigured
 from core.payments.stripe_errors import named
-from core.payments.stripe_http import Pool
+from core.payments.stripe_http import AnswerLost, Pool
 
 if TYPE_CHECKING:
     import stripe
 
 PAGE = 100
-MOST_PAGES = 50
+MOST_PAGES = 1_000
 
 
 class Door:
@@ -98,6 +98,10 @@ class Door:
         """GET /v1/refunds, all pages, newest first."""
         return self._all("refunds", payment_intent=payment_intent_id, created=_since(created_gte))
 
+    def list_disputes(self, created_gte: int | None) -> list[Answer]:
+        """GET /v1/disputes, all pages, newest first."""
+        return self._all("disputes", created=_since(created_gte))
+
     def list_events(self, starting_after: str | None, created_gte: int | None, limit: int) -> Answer:
         """GET /v1/events, one page, newest first."""
         return self._get("events", starting_after=starting_after, created=_since(created_gte), limit=limit)
@@ -122,12 +126,14 @@ class Door:
         try:
             # The SDK's typed services would build its own objects first, at four times the cost.
             answer = self._client.raw_request(method, f"/v1/{path}", **given)
+            data: Answer = json.loads(answer.body)
+            if not isinstance(data, dict):
+                raise AnswerLost("not an object")
         except Exception as error:
             ours = named(error, writing=method == "post")
             if ours is None:
                 raise
             raise ours from error
-        data: Answer = json.loads(answer.body)
         return data | {"test_mode": False}
 
 
@@ -138,7 +144,7 @@ def door() -> Door:
     """This process's door for the current key and address; a forked child builds its own connections.
 
     Raises:
-        PaymentMisconfigured: the settings are wrong or have no key.
+        PaymentMisconfigured: the settings are wrong or have no key, or the SDK is not installed.
     """
     global _door
     try:
@@ -149,7 +155,10 @@ def door() -> Door:
         raise PaymentMisconfigured("STRIPE_SECRET_KEY is not set; it should be the API key when STRIPE_ENABLED=true")
     identity = (os.getpid(), found.stripe_secret_key.get_secret_value(), found.stripe_api_base)
     if _door is None or _door[0] != identity:
-        _door = (identity, Door(identity[1], identity[2]))
+        try:
+            _door = (identity, Door(identity[1], identity[2]))
+        except ImportError as error:
+            raise PaymentMisconfigured(f"STRIPE_ENABLED=true needs the package stripe: {error}") from error
     return _door[1]
 
 
@@ -181,8 +190,11 @@ def _http_client(pool: Pool) -> stripe.HTTPClient:
 
 
 def _leave_crumb(method: str, url: str, status: int, headers: Mapping[str, str]) -> None:
-    call = f"{method.upper()} {url.partition('/v1')[2].partition('?')[0]}"
-    data = {"call": call, "status": status, "stripe_request_id": headers.get("request-id")}
+    data = {
+        "call": f"{method.upper()} {urlsplit(url).path}",
+        "status": status,
+        "stripe_request_id": headers.get("request-id"),
+    }
     monitor.add_breadcrumb("Stripe answered", category="stripe", data=data)
 
 

@@ -44,8 +44,17 @@ options = spool.prepare(Path(sys.argv[1]))
 connection = Connection("filesystem://", transport="stack.spool:Transport", transport_options=options)
 channel = connection.default_channel
 """
-BIND = f"{OPENED}Queue(sys.argv[2], Exchange('events', 'fanout'))(channel).declare()"
+BIND = f"""{OPENED}
+sys.stdin.read()  # until the test lets all of them go at once
+for number in range(100):
+    Queue(sys.argv[2], Exchange(f"events-{{number}}", "fanout"))(channel).declare()
+"""
 WRITE = f"{OPENED}for n in range(1000): channel._put('payments', {{'number': n, 'padding': 'x' * 500}})"
+WRITE_ON_A_FULL_DISK = f"""{OPENED}
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # bytes: a longer file breaks off there
+channel._put("payments", {{"padding": "x" * 500}})
+"""
 
 
 def messages(folder: Path) -> list[str]:
@@ -108,13 +117,27 @@ def test_an_event_reaches_every_queue_that_is_bound(channel: Any) -> None:
     assert [len(drain(channel, name)) for name in ("flower", "person")] == [1, 1]
 
 
-def test_queues_bound_by_many_processes_at_once_are_all_known(folder: Path) -> None:
+def test_queues_bound_by_several_processes_at_once_are_all_known(folder: Path) -> None:
     spool.prepare(folder)
-    names = [f"queue-{number}" for number in range(6)]
-    running = [subprocess.Popen([sys.executable, "-c", BIND, str(folder), name], cwd=ROOT) for name in names]
-    assert [process.wait() for process in running] == [0] * len(names)
-    table = json.loads((folder / "control" / "events.exchange").read_text())
-    assert sorted(entry[2] for entry in table) == names
+    names = ["queue-0", "queue-1", "queue-2"]
+    running = [
+        subprocess.Popen([sys.executable, "-c", BIND, str(folder), name], cwd=ROOT, stdin=subprocess.PIPE)
+        for name in names
+    ]
+    for process in running:
+        assert process.stdin
+        process.stdin.close()
+    assert [process.wait() for process in running] == [0, 0, 0]
+    for number in range(100):
+        table = json.loads((folder / "control" / f"events-{number}.exchange").read_text())
+        assert sorted(entry[2] for entry in table) == names
+
+
+def test_a_message_that_could_not_be_written_whole_is_not_seen(channel: Any, folder: Path) -> None:
+    command = [sys.executable, "-c", WRITE_ON_A_FULL_DISK, str(folder)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "File too large" in ended.stderr
+    assert drain(channel, "payments") == []
 
 
 def test_no_message_is_lost_or_seen_half_written_while_others_write(channel: Any, folder: Path) -> None:

@@ -26,6 +26,13 @@ HAS_A_CHILD = (
 )
 
 
+LEAVES_A_STRANGER = (
+    "import subprocess, sys\n"
+    "wait = [sys.executable, '-c', 'import time; time.sleep(10)']\n"
+    "print('child', subprocess.Popen(wait, start_new_session=True).pid)"
+)
+
+
 def at_once() -> Backoff:
     return Backoff(first=0.01, most=0.01)
 
@@ -69,6 +76,16 @@ def test_children_that_a_killed_program_left_are_gone_before_it_starts_again(tra
         assert alive(child)
         os.kill(program, signal.SIGKILL)
         eventually(lambda: not alive(child), "the child is gone")
+
+
+def test_a_stranger_who_holds_the_output_delays_no_new_start(transcript: Transcript) -> None:
+    with Stack([[python("one", LEAVES_A_STRANGER)]], transcript, at_once):
+        stranger = child_of(transcript, "one")
+        eventually(lambda: len([line for line in transcript.lines("one") if "child" in line]) == 2, "a second start")
+        assert alive(stranger)
+    for line in transcript.lines("one"):
+        if line.startswith("child"):
+            os.kill(int(line.split()[1]), signal.SIGKILL)
 
 
 def test_stages_stop_one_after_the_other_and_each_may_finish_its_work(transcript: Transcript) -> None:

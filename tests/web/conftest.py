@@ -9,9 +9,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.web.shop import WEBHOOK_SECRET, ContractClient, Recorder, Shop, make_key
-from web import auth, factory, hints
+from web import auth, factory, hints, waiting
 from web.hints import Publisher
 from web.process import PerProcess
+from web.waiting import Watcher
 
 
 @pytest.fixture
@@ -24,7 +25,17 @@ def hinted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def app(database_url: str, hinted: Recorder, monkeypatch: pytest.MonkeyPatch) -> Flask:
+def watcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A watcher that looks no more when the test's database goes."""
+    own = PerProcess(Watcher)
+    monkeypatch.setattr(waiting, "watcher", own)
+    yield
+    if started := own.peek():
+        started.stop()
+
+
+@pytest.fixture
+def app(database_url: str, hinted: Recorder, watcher: None, monkeypatch: pytest.MonkeyPatch) -> Flask:
     """The application as it serves."""
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET)
     monkeypatch.setenv("SECRET_KEY", "the-secret-key-of-the-tests-0123456789")

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
+from core.database import reading
 from core.domain import jobs
 from tests.web.shop import Recorder, Shop, counts, end_job, make_key, pay
 from web import acceptance, hints, waiting
@@ -17,7 +19,6 @@ RESULT = {
     "currency": "usd",
     "client_secret": "pi_1_secret",
     "payment_intent_id": "pi_1",
-    "status": "requires_payment",
 }
 
 
@@ -38,6 +39,8 @@ def test_a_checkout_is_accepted_stored_and_hinted(shop: Shop, hinted: Recorder) 
     assert (accepted["order_id"], accepted["status"]) == (order_id, "queued")
     assert hints.publisher().flush()
     assert hinted.messages == [(jobs.PAYMENT_CREATE, [accepted["job_id"]])]
+    with reading() as conn:
+        assert conn.execute(select(jobs.jobs.c.traceparent)).scalar_one() == f"00-{'a' * 32}-{'b' * 16}-01"
     job = shop.get(accepted["status_url"]).get_json()
     assert (job["kind"], job["request_id"], job["order_id"]) == ("payments.create", "web-1", order_id)
     assert [event["what"] for event in job["timeline"]] == ["accepted"]

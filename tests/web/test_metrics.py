@@ -35,10 +35,12 @@ def test_requests_are_counted_by_route_and_not_by_path(shop: Shop) -> None:
 
     shop.get(f"/orders/{NOWHERE}")
     shop.get(f"/nothing/{NOWHERE}")
+    shop.client.open("/orders", method="INVENTED")
 
     after = scrape(shop)
     assert after["counterfoil_http_requests_total", route] == before + 1
     assert NOWHERE not in str(after)
+    assert "INVENTED" not in str(after)
     assert after["counterfoil_http_request_seconds_count", labels(method="GET", route="/orders/<order_id>")] > 0
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from io import BytesIO
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from core import database
+from core import database, monitor
 from core.domain import customers, orders
 from tests.web.shop import ORDER, Shop, counts
 from web.parsing import MAX_BODY
@@ -71,6 +73,20 @@ def test_too_large_a_body_is_refused(shop: Shop, path: str) -> None:
     assert not any(counts().values())
 
 
+@pytest.mark.parametrize("size", [MAX_BODY + 1, 3 * MAX_BODY])
+def test_too_large_a_body_of_unannounced_length_is_refused_not_cut(shop: Shop, size: int) -> None:
+    response = shop.client.post(
+        "/orders",
+        input_stream=BytesIO(json.dumps(ORDER).encode() + b" " * (size - len(json.dumps(ORDER)))),
+        content_type="application/json",
+        headers=shop.auth,
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+    assert (response.status_code, response.get_json()["type"]) == (413, "/problems/body-too-large")
+    assert not any(counts().values())
+
+
 def test_the_largest_order_fits_every_character_escaped(shop: Shop) -> None:
     character = "\U0001d49c"  # escaped it takes twelve bytes
     largest = {
@@ -117,18 +133,20 @@ def test_another_request_id_is_replaced(client: FlaskClient, given: str) -> None
     assert len(answered) == 36
 
 
-def test_a_bug_says_nothing_about_itself(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_bug_says_nothing_about_itself(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured: list[BaseException] = []
+
     def broken(*_args: Any, **_kwargs: Any) -> None:
         raise RuntimeError("secret internals")
 
     monkeypatch.setattr(customers, "find_or_add", broken)
+    monkeypatch.setattr(monitor, "capture_exception", lambda error, context: captured.append(error))
 
     response = shop.post("/orders", ORDER)
 
     assert (response.status_code, response.get_json()["type"]) == (500, "/problems/internal-error")
     assert "internals" not in response.text
+    assert [str(error) for error in captured] == ["secret internals"]
     assert not any(counts().values())
 
 
@@ -164,3 +182,11 @@ def test_a_page_of_another_origin_may_check_out_but_not_refund(app: Flask, shop:
     assert "POST" in checkout.headers["Access-Control-Allow-Methods"]
     assert "Authorization" in checkout.headers["Access-Control-Allow-Headers"]
     assert "Access-Control-Allow-Origin" not in refund.headers
+
+
+def test_a_path_forges_no_line_of_the_log(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "web.envelope")
+    client.get("/a%0Ab")
+
+    [line] = [record.getMessage() for record in caplog.records if record.name == "web.envelope"]
+    assert line.splitlines() == ["GET /a%0Ab 404"]

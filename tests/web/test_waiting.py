@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, sleep
 
 import pytest
-from flask import Flask
 
 from core import database
 from core.database import transaction
@@ -13,13 +13,20 @@ from tests.web.shop import end_job
 from web.waiting import Places, Watcher
 
 
+@pytest.fixture
+def watcher(database_url: str) -> Iterator[Watcher]:
+    made = Watcher()
+    yield made
+    made.stop()
+
+
 def make_job() -> str:
     with transaction() as conn:
         return jobs.enqueue(conn, jobs.CANARY, {}).job_id
 
 
-def test_only_those_whose_job_ended_are_told(app: Flask) -> None:
-    watcher, ended, other = Watcher(), make_job(), make_job()
+def test_only_those_whose_job_ended_are_told(watcher: Watcher) -> None:
+    ended, other = make_job(), make_job()
     with ThreadPoolExecutor(2) as pool:
         told = pool.submit(watcher.wait, ended, 20)
         not_told = pool.submit(watcher.wait, other, 0.3)
@@ -29,14 +36,14 @@ def test_only_those_whose_job_ended_are_told(app: Flask) -> None:
         assert not_told.result() is False
 
 
-def test_a_job_that_ended_before_is_noticed_at_once(app: Flask) -> None:
+def test_a_job_that_ended_before_is_noticed_at_once(watcher: Watcher) -> None:
     job_id = make_job()
     end_job(job_id)
 
-    assert Watcher().wait(job_id, 20) is True
+    assert watcher.wait(job_id, 20) is True
 
 
-def test_many_waits_ask_the_database_once_for_all(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_waits_ask_the_database_once_for_all(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     real = jobs.ended
 
@@ -45,7 +52,7 @@ def test_many_waits_ask_the_database_once_for_all(app: Flask, monkeypatch: pytes
         return real(conn, ids)  # type: ignore[arg-type]  # passed on as it came
 
     monkeypatch.setattr(jobs, "ended", counting)
-    watcher, ids = Watcher(), [make_job() for _ in range(10)]
+    ids = [make_job() for _ in range(10)]
     with ThreadPoolExecutor(10) as pool:
         waits = [pool.submit(watcher.wait, job_id, 20) for job_id in ids]
         until = monotonic() + 20
@@ -59,11 +66,10 @@ def test_many_waits_ask_the_database_once_for_all(app: Flask, monkeypatch: pytes
 
 
 def test_a_watcher_outlives_a_database_that_was_away(
-    app: Flask, monkeypatch: pytest.MonkeyPatch, database_url: str
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     job_id = make_job()
     end_job(job_id)
-    watcher = Watcher()
     monkeypatch.setattr("web.waiting.AWAY_PAUSE", 0.01)
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     assert watcher.wait(job_id, 0.2) is False

@@ -15,6 +15,7 @@ from web.acceptance import in_transaction, job_request
 from web.answers import Received
 from web.headers import STRIPE_SIGNATURE
 from web.metrics import ACCEPTED
+from web.parsing import read_body
 from web.routing import Routes, Text, reply
 
 logger = get_logger(__name__)
@@ -22,6 +23,16 @@ routes = Routes("Webhooks")
 
 MAX_BODY = 1024 * 1024
 """Bytes; refused before the signature is computed over them."""
+
+
+EXAMPLE = {
+    "id": "evt_1Example",
+    "object": "event",
+    "type": "payment_intent.succeeded",
+    "api_version": payment.api_version,
+    "livemode": False,
+    "data": {"object": {"id": "pi_3Example", "object": "payment_intent"}},
+}
 
 
 class Data(BaseModel):
@@ -46,15 +57,14 @@ class Envelope(BaseModel):
 @routes.post(
     "/webhooks/stripe",
     "Receive an event from Stripe",
-    body=Text("application/json", "A snapshot event, as Stripe signed it"),
+    body=Text("application/json", "A snapshot event, as Stripe signed it", EXAMPLE),
     headers=(STRIPE_SIGNATURE,),
     answers={200: (Received,)},
     problems=(400,),
 )
 def receive_webhook() -> Response:
     """Store a signed event. 200 means stored; any other answer makes Stripe send it again."""
-    request.max_content_length = MAX_BODY
-    raw = request.get_data(cache=False)
+    raw = read_body(MAX_BODY)
     if not payment.verify_webhook_signature(raw, request.headers.get("Stripe-Signature")):
         raise Invalid("the signature does not match the body", type="invalid-signature")
     event = _envelope(raw)

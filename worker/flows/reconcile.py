@@ -15,7 +15,7 @@ from core.database import reading
 from core.domain import cursors, findings, jobs, orders, payments, refunds, webhooks
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
-from core.domain.settlement import INTENT_STATUS, REFUND_STATUS, intent_seen, refund_seen
+from core.domain.settlement import INTENT_STATUS, REFUND_STATUS, intent_seen, ours, refund_seen
 from core.payments import PaymentRefused
 from worker.work import Work
 
@@ -26,7 +26,6 @@ OVERLAP = timedelta(minutes=10)
 FIRST_LOOK_BACK = timedelta(days=1)
 PAGES_PER_RUN = 20
 CHECKS_PER_RUN = 50
-OUR_MARKS = ("order_id", "payment_id", "refund_id")
 
 
 def backfill_events(work: Work) -> None:
@@ -140,7 +139,7 @@ def _compare_listed_intent(work: Work, intent: dict[str, Any]) -> None:
     with reading() as conn:
         row = payments.of_intent(conn, intent["id"], marks.get("payment_id"))
     if row is None:
-        if any(mark in marks for mark in OUR_MARKS):
+        if ours(intent):
             with work.step() as conn:
                 findings.record(conn, findings.MISSING_LOCALLY, intent["id"], _shown(intent))
         return
@@ -225,9 +224,7 @@ def _record(
     conn: Connection, kind: str, object_id: str, detail: dict[str, Any], row: Payment | Refund, repaired: bool = False
 ) -> None:
     logger.warning("finding", extra={"kind": kind, "object_id": object_id, "repaired": repaired})
-    findings.record(
-        conn, kind, object_id, detail, account_id=row.account_id, order_id=row.order_id, repaired=repaired
-    )
+    findings.record(conn, kind, object_id, detail, account_id=row.account_id, order_id=row.order_id, repaired=repaired)
 
 
 def _since(name: str) -> int:
@@ -241,5 +238,3 @@ def _ago(span: timedelta) -> int:
 
 def _shown(seen: dict[str, Any]) -> dict[str, Any]:
     return {name: seen.get(name) for name in ("id", "status", "amount", "currency", "metadata")}
-
-

@@ -11,17 +11,16 @@ from sqlalchemy import Connection
 from core import cache, get_logger, payment
 from core.crashpoints import crash_point
 from core.database import reading
-from core.domain import leases, ledger, orders, payments, refunds, webhooks
+from core.domain import leases, orders, payments, refunds, webhooks
 from core.domain.orders import Order
 from core.domain.payments import Payment
-from core.domain.settlement import dispute_seen, intent_seen, refund_seen
+from core.domain.settlement import dispute_seen, intent_seen, ours, refund_seen
 from core.domain.webhooks import WebhookEvent
 from core.errors import Retryable
 from worker.work import Work
 
 logger = get_logger(__name__)
 
-OUR_MARKS = ("order_id", "payment_id", "refund_id")
 SNOOZES = 8
 """Attempts (about four minutes) for our own answer to be stored before an event counts as unmatched."""
 TERMINAL = {"payment_intent.succeeded", "payment_intent.canceled"}
@@ -61,7 +60,7 @@ def _intent(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     with reading() as conn:
         row = payments.of_intent(conn, seen["id"], marks.get("payment_id"))
     if row is None:
-        _unmatched(work, event, marks)
+        _unmatched(work, event, seen)
         return
     if event.type == "payment_intent.created" and row.payment_intent_id:
         _close(work, event, webhooks.PROCESSED, row)  # our own call's answer said it all
@@ -79,7 +78,7 @@ def _intent(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
 def _refund(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     row = _payment_of(seen)
     if row is None:
-        _unmatched(work, event, seen.get("metadata") or {})
+        _unmatched(work, event, seen)
         return
     work.check_time()
     _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, [payment.retrieve_refund(seen["id"])]))
@@ -88,7 +87,7 @@ def _refund(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
 def _charge_refunded(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     row = _payment_of(seen)
     if row is None or row.payment_intent_id is None:
-        _unmatched(work, event, seen.get("metadata") or {})
+        _unmatched(work, event, seen)
         return
     work.check_time()
     _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, payment.list_refunds(row.payment_intent_id)))
@@ -108,17 +107,13 @@ def _refunds_seen(row: Payment, found: list[dict[str, Any]]) -> Apply:
 def _dispute(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     row = _payment_of(seen)
     if row is None:
-        _unmatched(work, event, seen.get("metadata") or {})
+        _unmatched(work, event, seen)
         return
     work.check_time()
     current = payment.retrieve_dispute(seen["id"])
-    moved = {
-        "charge.dispute.funds_withdrawn": ledger.DISPUTE_WITHDRAWN,
-        "charge.dispute.funds_reinstated": ledger.DISPUTE_REINSTATED,
-    }.get(event.type)
 
     def apply(conn: Connection, order: Order) -> str | None:
-        dispute_seen(conn, row, current, moved)
+        dispute_seen(conn, row, current)
         return None
 
     _close(work, event, webhooks.PROCESSED, row, apply)
@@ -130,9 +125,9 @@ def _payment_of(seen: dict[str, Any]) -> Payment | None:
         return payments.of_intent(conn, intent) if intent else None
 
 
-def _unmatched(work: Work, event: WebhookEvent, marks: dict[str, Any]) -> None:
+def _unmatched(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     """Ours but not stored yet: come back; not ours: somebody else uses the same Stripe account."""
-    if not any(mark in marks for mark in OUR_MARKS):
+    if not ours(seen):
         _close(work, event, webhooks.FOREIGN)
         return
     if work.claim.attempt < SNOOZES:

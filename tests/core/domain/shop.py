@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from core.database import AnyRow, now
+from core.database import AnyRow, now, transaction
 from core.domain import customers, jobs, leases, ledger, orders, payments, refunds
 from core.domain.customers import User
 from core.domain.jobs import Accepted, JobKind, Request
@@ -18,6 +20,18 @@ from core.domain.settlement import intent_seen, refund_seen
 
 ACCOUNT = "acme"
 SCOPE = "POST /somewhere"
+
+
+class _Died(Exception):
+    """What a program cannot do more about."""
+
+
+@contextmanager
+def dying() -> Iterator[Connection]:
+    """A transaction whose program dies right before the commit."""
+    with suppress(_Died), transaction() as conn:
+        yield conn
+        raise _Died
 
 
 def customer(conn: Connection, email: str = "ada@example.com", account_id: str = ACCOUNT) -> User:

@@ -43,9 +43,8 @@ def test_an_accepted_job_is_queued_and_keeps_what_it_was_asked_with() -> None:
 
 
 def test_a_job_whose_transaction_rolled_back_was_never_accepted() -> None:
-    with pytest.raises(RuntimeError), transaction() as conn:
+    with shop.dying() as conn:
         accepted = jobs.enqueue(conn, CANARY, {})
-        raise RuntimeError
     with reading() as conn:
         assert jobs.find(conn, accepted.job_id) is None
         assert timeline.read(conn, accepted.job_id) == []
@@ -111,7 +110,7 @@ def test_a_key_without_a_scope_is_refused_since_no_index_would_hold_it_unique() 
 
 def test_a_lease_and_the_status_running_go_together_in_the_database() -> None:
     with transaction() as conn:
-        [job_id] = shop.enqueued(conn)
+        shop.enqueued(conn)
     for wrong in ("status = 'running'", "lease_token = id"):
         with pytest.raises(IntegrityError), transaction() as conn:
             conn.exec_driver_sql(f"UPDATE jobs SET {wrong}")
@@ -179,6 +178,43 @@ def test_the_last_canary_is_the_newest_that_came_through(clock: DatabaseClock) -
         leases.finish(conn, newest, jobs.SUCCEEDED)
         assert jobs.last_canary(conn) == shop.row(conn, newest.job_id).finished_at
         assert abs((clock.now() - shop.row(conn, newest.job_id).finished_at).total_seconds()) < 30
+
+
+def test_the_jobs_that_wait_for_a_person_are_listed_oldest_first() -> None:
+    with transaction() as conn:
+        for status in (jobs.NEEDS_REVIEW, jobs.FAILED, jobs.QUARANTINED, jobs.SUCCEEDED, jobs.NEEDS_REVIEW):
+            leases.finish(conn, shop.claimed(conn), status)
+        shop.enqueued(conn)
+        shop.claimed(conn)
+        found = jobs.set_aside(conn)
+    assert [job.status for job in found] == [jobs.NEEDS_REVIEW, jobs.QUARANTINED, jobs.NEEDS_REVIEW]
+    with reading() as conn:
+        assert [job.id for job in jobs.set_aside(conn, limit=1)] == [found[0].id, found[1].id]
+
+
+def test_only_old_and_done_jobs_of_the_schedule_are_pruned_with_their_timelines(clock: DatabaseClock) -> None:
+    def make(end: str | None = jobs.SUCCEEDED, scope: str | None = jobs.SCHEDULE, account_id: str = jobs.SYSTEM) -> str:
+        with transaction() as conn:
+            request = Request(scope=scope, key=new_id() if scope else None)
+            job_id = jobs.enqueue(conn, CANARY, {}, account_id, request=request).job_id
+            if end:
+                [claim] = leases.claim(conn, CANARY.name, [job_id])
+                leases.finish(conn, claim, end)
+        return job_id
+
+    old = [make() for _ in range(3)]
+    kept = [make(None), make(jobs.FAILED), make(jobs.NEEDS_REVIEW), make(scope=None), make(scope="POST /x")]
+    kept.append(make(account_id="acme"))
+    clock.forward(3600)
+    kept.append(make())
+    with transaction() as conn:
+        assert jobs.prune(conn, older_than=3000, limit=2) == 2
+        assert jobs.prune(conn, older_than=3000, limit=2) == 1
+        assert jobs.prune(conn, older_than=3000, limit=2) == 0
+    with reading() as conn:
+        assert [jobs.find(conn, job_id) for job_id in old] == [None] * 3
+        assert [timeline.read(conn, job_id) for job_id in old] == [[]] * 3
+        assert all(jobs.find(conn, job_id) and timeline.read(conn, job_id) for job_id in kept)
 
 
 def test_every_kind_is_named_once_and_has_a_queue() -> None:
