@@ -28,6 +28,7 @@ lint: tools ## style, types and import rules
 lock: ## choose versions anew (needs uv)
 	$(COMPILE) --upgrade pyproject.toml -o requirements.lock
 	$(COMPILE) --upgrade --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --upgrade --group bench -c requirements.lock pyproject.toml -o requirements-bench.lock
 
 runtime:
 	@$(PYTHON) stack/install.py requirements.lock

@@ -114,7 +114,9 @@ def _every(seconds: float, task: str, *args: str) -> dict[str, Any]:
 
 beat_schedule = {
     "sweep": _every(1.0, "maintenance.sweep"),
-    # Twice per period of `worker.schedule`, which makes one job of them: a tick that is lost or late costs nothing.
+    # Twice or more per period of `worker.schedule`, which makes one job of them: a lost or late tick costs nothing.
     "canary": _tick("maintenance.canary", 15.0),  # proves that a tick becomes a job and a job gets done
     "statistics": _tick("statistics.recompute", 30.0),
+    "reconcile-events": _tick("reconcile.events", 30.0),  # what no webhook told
+    "reconcile-objects": _tick("reconcile.objects", 60.0),  # what Stripe shows against what we hold
 }

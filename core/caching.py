@@ -222,8 +222,7 @@ def _connect() -> redis.Redis:
         timeout=ANSWER_SECONDS,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=ANSWER_SECONDS,
-        # Once, at once: a pooled connection may have been closed since. Not after a timeout, which took long enough.
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        retry=Retry(NoBackoff(), 0),  # a miss costs less than waiting again
         decode_responses=True,
     )
     return redis.Redis(connection_pool=pool)

@@ -1,6 +1,6 @@
 """Named places between two durable effects, where the fault tests end the process as `kill -9` would.
 
-Nothing happens unless `CRASH_POINT` names one of them, and `APP_ENV=prod` refuses to start with it.
+Nothing happens unless `CRASH_POINT` names one of them (or all: `*`), and `APP_ENV=prod` refuses to start with it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def crash_point(name: str) -> None:
     Args:
         name: unique in the code. The processes count together in the folder `CRASH_STATE`.
     """
-    if _armed == name and _our_turn(name):
+    if _armed in (name, "*") and _our_turn(name):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""The environment, read in one place: typed, checked, complete or refused (README, "Settings").
+"""The environment, read in one place: typed, checked, complete or refused.
 
 Nothing is read when this is imported. Programs call `start()`, everybody else `load()`.
 """
@@ -117,6 +117,9 @@ class Settings(BaseModel):
         "INFO", description="DEBUG, INFO, WARN, WARNING, ERROR or CRITICAL"
     )
     log_format: Literal["json", "text"] = Field("json", description="json or text")
+    lease_seconds: float = Field(
+        60.0, ge=1, le=3600, description="seconds from 1 to 3600 after which a silent worker's job is another's"
+    )
     host: str = Field("127.0.0.1", pattern=r"^[^\s/]+$", description="an address to listen on, for example 127.0.0.1")
     port: Port = 8000
     simulator_port: Port = 12111

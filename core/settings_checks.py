@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 LEAST_SECRET = 32
 """Characters that a key of ours needs in prod."""
+LEAST_LEASE = 60
+"""Seconds: a call to Stripe and its bookkeeping take up to half of it."""
 
 
 def problems(settings: Settings) -> Iterator[str]:
@@ -37,6 +39,8 @@ def _weak(s: Settings) -> Iterator[str]:
     for name, key in (("SECRET_KEY", s.own_secret_key), ("BOOTSTRAP_API_KEY", s.own_bootstrap_key)):
         if s.app_env == "prod" and key and len(key.get_secret_value()) < LEAST_SECRET:
             yield f"{name} is too short for prod; it should be {LEAST_SECRET} or more random characters"
+    if s.app_env == "prod" and s.lease_seconds < LEAST_LEASE:
+        yield f"LEASE_SECONDS is too short for prod; it should be {LEAST_LEASE} or more, for Stripe to answer in"
 
 
 def _wrong_stripe(s: Settings) -> Iterator[str]:

@@ -39,14 +39,14 @@ def main() -> int:
 
 
 def _settings() -> settings.Settings:
+    kind = os.environ.get("APP_ENV", "").strip()
+    if kind in ("staging", "prod"):
+        raise Refused(f"APP_ENV={kind} is not for this command; it should be dev (docker-compose.yml deploys)")
     os.environ.update(embedded.simulated(os.environ))
     try:
-        found = settings.start()
+        return settings.start()
     except SystemExit as error:
         raise Refused(str(error)) from None
-    if found.app_env != "dev":
-        raise Refused(f"APP_ENV={found.app_env} is not for this command; it should be dev (docker-compose.yml deploys)")
-    return found
 
 
 def _migrate(environment: dict[str, str]) -> None:

@@ -76,11 +76,11 @@ def stages(settings: Settings, environment: Mapping[str, str]) -> list[list[Prog
         return Program(name, (sys.executable, "-m", *arguments), environment, patience)
 
     bring = [
-        program("beat", 5, "celery", "-A", "worker", "beat"),
+        program("beat", 5, "celery", "--quiet", "-A", "worker", "beat"),
         program("flower", 5, "celery", "-A", "worker", "flower", *_flower(settings)),
         program("web", 10, "granian", *_granian(settings), "web:create_app"),
     ]
-    work = [program("worker", 20, "celery", "-A", "worker", "worker", *_worker())]
+    work = [program("worker", 20, "celery", "--quiet", "-A", "worker", "worker", *_worker())]
     needed = [program("simulator", 5, "simulator")] if uses_simulator(settings) else []
     return [stage for stage in (bring, work, needed) if stage]
 
@@ -92,7 +92,18 @@ def broker_folder(settings: Settings) -> Path | None:
 
 def _granian(settings: Settings) -> list[str]:
     where = ["--host", settings.host, "--port", str(settings.port)]
-    return ["--interface", "wsgi", "--factory", "--no-ws", "--blocking-threads", str(WEB_THREADS), *where]
+    # quiet, as it warns of more threads than cores; ours mostly wait
+    how = [
+        "--interface",
+        "wsgi",
+        "--factory",
+        "--no-ws",
+        "--blocking-threads",
+        str(WEB_THREADS),
+        "--log-level",
+        "error",
+    ]
+    return [*how, *where]
 
 
 def _worker() -> list[str]:
@@ -103,4 +114,4 @@ def _worker() -> list[str]:
 
 def _flower(settings: Settings) -> list[str]:
     # Pages are open to this machine; the API can stop workers and answers 401 until FLOWER_BASIC_AUTH is set.
-    return ["--address=127.0.0.1", f"--port={settings.flower_port}", "--persistent=False"]
+    return ["--address=127.0.0.1", f"--port={settings.flower_port}", "--logging=warning"]

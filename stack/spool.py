@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty
 from time import time
-from typing import Any
+from typing import Any, ClassVar
 
 from kombu.transport import filesystem
 from kombu.utils.json import dumps, loads
@@ -101,3 +101,4 @@ class Transport(filesystem.Transport):
     """Named in `celeryconfig.broker_transport`; the URL stays `filesystem://`."""
 
     Channel = Channel
+    default_connection_params: ClassVar[dict[str, Any]] = {}  # no host to fall back to, and to warn about each time

@@ -13,7 +13,7 @@ from tests import databases
 
 OURS = (
     "APP_ENV", "DATABASE_URL", "BROKER_URL", "REDIS_", "SENTRY_", "STRIPE_", "BOOTSTRAP_API_KEY", "SECRET_KEY", "LOG_",
-    "HOST", "PORT", "SIMULATOR_", "FLOWER_PORT", "STATE_DIR",
+    "HOST", "PORT", "SIMULATOR_", "FLOWER_PORT", "STATE_DIR", "LEASE_",
 )  # fmt: skip
 
 

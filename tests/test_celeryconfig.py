@@ -11,6 +11,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from core.domain import jobs
+from worker import schedule
 
 CONFIG = Path(__file__).resolve().parent.parent / "celeryconfig.py"
 BROKERS = ["filesystem://", "redis://127.0.0.1:1/0", "amqp://guest:guest@127.0.0.1:1//"]
@@ -33,6 +34,16 @@ def test_every_tick_is_sent_to_a_queue_and_never_expires(monkeypatch: pytest.Mon
         assert entry["options"] == {"queue": "maintenance"}
         assert entry["task"] in ("maintenance.sweep", "maintenance.tick")
         assert all(name in jobs.KINDS for name in entry["args"])
+
+
+def test_every_scheduled_task_ticks_at_least_twice_per_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = {
+        entry["args"][0]: entry["schedule"]
+        for entry in read(monkeypatch, "filesystem://")["beat_schedule"].values()
+        if entry["task"] == "maintenance.tick"
+    }
+    assert ticks.keys() == schedule.PERIODS.keys()
+    assert [name for name, seconds in ticks.items() if seconds * 2 > schedule.PERIODS[name]] == []
 
 
 def test_queues_are_quorum_queues_on_rabbitmq_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from core import monitor
+from core.crashpoints import crash_point
 from core.database import reading, transaction
 from core.domain import jobs
 from core.errors import Invalid, NotFound
@@ -82,6 +83,7 @@ def in_transaction(work: Callable[[Connection], T]) -> T:
 def accept(work: Callable[[Connection], jobs.Accepted]) -> jobs.Accepted:
     """Store a job in one transaction and hint at it."""
     accepted = in_transaction(work)
+    crash_point("web.accepted")
     hints.send(accepted)
     if accepted.fresh:
         ACCEPTED.labels(accepted.kind.name).inc()

@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import Protocol
 
 from core import get_logger
+from core.crashpoints import crash_point
 from core.domain.jobs import QUEUED, Accepted, JobKind
 from web.metrics import HINTS_DROPPED, HINTS_SENT, MESSAGES_SENT
 from web.process import PerProcess
@@ -122,6 +123,7 @@ class Publisher:
         except Exception as error:  # noqa: BLE001 - each transport has its own; any of them means "not now"
             self._channel.close()
             return self._failed(error, len(ids))
+        crash_point("web.hinted")
         self._failures = 0
         HINTS_SENT.labels(kind.name).inc(len(ids))
         MESSAGES_SENT.labels(kind.name).inc()

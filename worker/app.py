@@ -28,10 +28,10 @@ def _log(**_: Any) -> None:
 def _size(sender: Any, **_: Any) -> None:
     shared = "prefork" not in str(sender.pool_cls)
     cap = sender.concurrency if shared else 1  # a prefork child runs one message at a time
-    runner.configure(cap)
+    runner.configure(cap, settings.load().lease_seconds)
     database.configure(min(cap, POOL_CONNECTIONS) + 2)
 
 
 @worker_shutting_down.connect(weak=False)
 def _stop(**_: Any) -> None:
-    runner.runner().stopping.set()  # claim nothing more; what runs is finished
+    runner.stopping.set()  # claim nothing more; what runs is finished

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import os
-import random
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from core import get_logger, logs, monitor, monitoring
@@ -15,13 +15,16 @@ from core.database import DatabaseUnavailable, reading, transaction
 from core.domain import leases
 from core.domain.leases import CRASHES_BEFORE_QUARANTINE, Claim, Fenced
 from core.errors import Permanent, Retryable, Uncertain
+from core.ids import is_id
+from core.payments import PaymentMisconfigured
+from worker.backoff import backoff, no_sooner
 from worker.slots import Slots
+from worker.stopping import Stopping
 from worker.work import Work
 
 logger = get_logger(__name__)
 
 Flow = Callable[[Work], None]
-LONGEST_DELAY = 300.0
 
 
 class Runner:
@@ -30,40 +33,48 @@ class Runner:
     Args:
         cap: jobs in flight at most.
         lease_seconds: length of the leases it takes.
+        stopping: once it is set, nothing more is claimed.
     """
 
-    def __init__(self, cap: int, lease_seconds: float = leases.LEASE_SECONDS) -> None:
+    def __init__(self, cap: int, lease_seconds: float = leases.LEASE_SECONDS, stopping: Stopping | None = None) -> None:
         self.slots = Slots(cap)
         self.lease_seconds = lease_seconds
-        self.stopping = threading.Event()
+        self.stopping = stopping or Stopping()
         self._pool = ThreadPoolExecutor(cap, thread_name_prefix="job")  # greenlets once gevent has patched threads
 
-    def run(self, kind: str, ids: Sequence[str], flow: Flow) -> None:
+    def run(self, kind: str, ids: Iterable[object], flow: Flow) -> None:
         """Claim what is due among `ids` and run each through `flow`; returns when all of it ended.
 
         A hint that finds nothing to claim is dropped: the job is done, not due, or somebody else's.
         """
-        rest, missed = list(dict.fromkeys(ids)), list[str]()
-        running: list[Future[None]] = []
+        # One text that is no id would make PostgreSQL refuse the others with it.
+        rest = [one for one in dict.fromkeys(ids) if isinstance(one, str) and is_id(one)]
+        missed, running = list[str](), list[Future[None]]()
         while rest and not self.stopping.is_set():
             room = self.slots.take(len(rest))
             chunk, rest = rest[:room], rest[room:]
-            claims = self._claim(kind, chunk)
-            self.slots.give(room - len(claims))
-            running += [self._submit(claim, flow) for claim in claims]
+            began, claims = time.monotonic(), list[Claim]()
+            try:
+                claims = self._claim(kind, chunk)
+            finally:
+                self.slots.give(room - len(claims))
+            running += [self._submit(claim, flow, began) for claim in claims]
             missed += set(chunk) - {claim.job_id for claim in claims}
         wait(running)
         for job_id in self._suspects(missed):
             with self.slots.alone():
+                began = time.monotonic()
                 for claim in self._claim(kind, [job_id], alone=True):
-                    contextvars.Context().run(attempt, claim, flow, self.lease_seconds)
+                    contextvars.Context().run(attempt, claim, flow, self.lease_seconds, began)
 
-    def _submit(self, claim: Claim, flow: Flow) -> Future[None]:
-        future = self._pool.submit(contextvars.Context().run, attempt, claim, flow, self.lease_seconds)
+    def _submit(self, claim: Claim, flow: Flow, began: float) -> Future[None]:
+        future = self._pool.submit(contextvars.Context().run, attempt, claim, flow, self.lease_seconds, began)
         future.add_done_callback(lambda _: self.slots.give())
         return future
 
     def _claim(self, kind: str, ids: Sequence[str], alone: bool = False) -> list[Claim]:
+        if self.stopping.is_set():  # said while we waited for a slot
+            return []
         try:
             with transaction() as conn:
                 claims = leases.claim(conn, kind, ids, alone, self.lease_seconds)
@@ -84,15 +95,22 @@ class Runner:
             return []
 
 
-def attempt(claim: Claim, flow: Flow, lease_seconds: float = leases.LEASE_SECONDS) -> None:
-    """Run one attempt to one of its ends; never raises. Where even that cannot be written, the lease runs out."""
+def attempt(claim: Claim, flow: Flow, lease_seconds: float = leases.LEASE_SECONDS, began: float | None = None) -> None:
+    """Run one attempt to one of its ends; never raises. Where even that cannot be written, the lease runs out.
+
+    Args:
+        claim: the job under our lease.
+        flow: what to do.
+        lease_seconds: how long the lease lasts.
+        began: `time.monotonic()` before the lease was taken.
+    """
     bound = {"job_id": claim.job_id, "request_id": claim.request_id, "order_id": claim.order_id}
     with (
         logs.bind(**{name: value for name, value in bound.items() if value}),
         monitor.continue_trace(claim.traceparent, claim.kind),
         monitoring.collecting() as crumbs,
     ):
-        work = Work(claim, crumbs, lease_seconds)
+        work = Work(claim, crumbs, lease_seconds, began)
         try:
             _outcome(work, flow)
             crash_point("runner.ended")
@@ -112,6 +130,10 @@ def _outcome(work: Work, flow: Flow) -> None:
             raise RuntimeError(f"the flow of {work.claim.kind} left its job open")
     except Fenced:
         raise
+    except PaymentMisconfigured as error:
+        logger.error("Stripe refuses our configuration: every job waits for it", extra={"reason": error.detail})
+        monitor.capture_exception(error, context={"job_id": work.claim.job_id, "kind": work.claim.kind})
+        _put_back(work, error.detail, error.delay, error.spends_attempt)
     except Retryable as error:
         _put_back(work, error.detail, error.delay, error.spends_attempt)
     except Uncertain as error:
@@ -125,7 +147,7 @@ def _outcome(work: Work, flow: Flow) -> None:
 
 
 def _put_back(work: Work, detail: str, delay: float | None = None, spends_attempt: bool = True) -> None:
-    chosen = backoff(work.claim.attempt) if delay is None else delay
+    chosen = backoff(work.claim.attempt) if delay is None else no_sooner(delay)
     logger.info("job put back", extra={"reason": detail, "delay": round(chosen, 3)})
     with work.again(chosen, detail, spends_attempt):
         pass
@@ -145,20 +167,17 @@ def _crashed(work: Work, error: Exception) -> None:
         pass
 
 
-def backoff(attempts: int) -> float:
-    """Seconds to wait after so many attempts: 1, 2, 4 ... up to five minutes, give or take a fifth."""
-    return min(2.0 ** min(attempts - 1, 16), LONGEST_DELAY) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
-
-
 _lock = threading.Lock()
 _runner: tuple[int, Runner] | None = None
-_cap = 1
+_cap, _lease_seconds = 1, leases.LEASE_SECONDS
+stopping = Stopping()
+"""Set when the worker was asked to stop; its forked children hear it too."""
 
 
-def configure(cap: int) -> None:
-    """Set the cap of this process's runner before its first job."""
-    global _cap, _runner
-    _cap, _runner = cap, None
+def configure(cap: int, lease_seconds: float = leases.LEASE_SECONDS) -> None:
+    """Set the cap and the leases of this process's runner, and of its children's, before the first job."""
+    global _cap, _lease_seconds, _runner, stopping
+    _cap, _lease_seconds, _runner, stopping = cap, lease_seconds, None, Stopping()
 
 
 def runner() -> Runner:
@@ -166,5 +185,5 @@ def runner() -> Runner:
     global _runner
     with _lock:
         if _runner is None or _runner[0] != os.getpid():
-            _runner = (os.getpid(), Runner(_cap))
+            _runner = (os.getpid(), Runner(_cap, _lease_seconds, stopping))
         return _runner[1]

@@ -39,12 +39,14 @@ class Slots:
         """Have the process to oneself: waits until nothing runs, and nothing starts meanwhile."""
         with self._changed:
             self._alone += 1
-            self._changed.wait_for(lambda: self._busy == 0)
-            self._busy = self.cap  # a second one waits for us
+        taken = 0
         try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._busy == 0)
+                taken = self._busy = self.cap  # a second one waits for us
             yield
         finally:
             with self._changed:
-                self._busy = 0
+                self._busy -= taken
                 self._alone -= 1
                 self._changed.notify_all()

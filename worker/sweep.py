@@ -24,8 +24,12 @@ BATCH = 1_000
 IDS_PER_MESSAGE = 50
 
 
+class BrokerUnavailable(Exception):
+    """The broker did not take a hint, or its answer was lost. No harm: the job is a row and is hinted again."""
+
+
 def sweep() -> int:
-    """Expire leases, then hint; returns how many jobs were hinted.
+    """Expire leases, then hint; returns how many jobs were due for a hint.
 
     Raises:
         DatabaseUnavailable: nothing was lost, the next sweep does it.
@@ -49,17 +53,30 @@ def _publish(hints: Sequence[Hint]) -> None:
         groups[hint.kind, hint.queue].append(hint.job_id)
     try:
         for (kind, queue), ids in groups.items():
+            if queue not in app.amqp.queues:  # a newer version's, whose own workers sweep for it
+                logger.warning("no such queue here", extra={"queue": queue, "kind": kind, "count": len(ids)})
+                continue
             for start in range(0, len(ids), IDS_PER_MESSAGE):
                 send(kind, queue, ids[start : start + IDS_PER_MESSAGE])
-    except (OperationalError, OSError) as error:
-        logger.warning("hints not sent, they are due again soon", extra={"reason": type(error).__name__})
+    except BrokerUnavailable as error:
+        logger.warning("hints not sent, they are due again soon", extra={"reason": str(error)})
 
 
 def send(kind: str, queue: str, ids: Sequence[str]) -> None:
     """Publish one hint: ids of one kind.
 
     Raises:
-        OperationalError: the broker did not take it, or its answer was lost.
+        BrokerUnavailable: it may not have arrived.
     """
     shown = f"{kind} x{len(ids)} {ids[0]}..{ids[-1]}"
-    app.send_task(kind, args=[list(ids)], queue=queue, argsrepr=shown, retry=False, ignore_result=True)
+    try:
+        app.send_task(kind, args=[list(ids)], queue=queue, argsrepr=shown, retry=False, ignore_result=True)
+    except (OperationalError, OSError, *_transport_errors()) as error:
+        raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    # Celery turns into OperationalError what its transport calls recoverable. The rest (a missing vhost, a queue
+    # declared in another way, a refused permission) is raised as it is.
+    connection = app.connection_for_write()
+    return (*connection.connection_errors, *connection.channel_errors)

@@ -75,7 +75,7 @@ def intent_seen(
         client_secret=intent.get("client_secret") or payment.client_secret,
         charge_id=intent.get("latest_charge"),
         amount_received=intent.get("amount_received") or 0,
-        test_mode=bool(intent.get("test_mode")),
+        test_mode=payment.test_mode or bool(intent.get("test_mode")),
         detail=decline.get("message"),
     )
     _written(changed)

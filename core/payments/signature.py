@@ -24,7 +24,7 @@ def signed_by(payload: bytes, header: str | None, secrets: Iterable[str], now: f
     """
     if not header or not header.isascii():
         return False
-    pairs = [pair.strip().partition("=") for pair in header.split(",")]
+    pairs = [pair.partition("=") for pair in header.split(",")]
     stamps = [value for name, _, value in pairs if name == "t"]
     given = [value for name, _, value in pairs if name == "v1"]
     if len(stamps) != 1 or not stamps[0].isdecimal() or len(stamps[0]) > 12:

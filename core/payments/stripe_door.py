@@ -183,9 +183,6 @@ def _http_client(pool: Pool) -> stripe.HTTPClient:
             _leave_crumb(method, url, status, answered)
             return body.decode("utf-8", "replace"), status, answered
 
-        def close(self) -> None:
-            pool.close()
-
     return Client()
 
 

@@ -440,12 +440,15 @@ def test_more_threads_than_connections_wait_their_turn(on: PrivateRedis) -> None
 def test_a_forked_child_uses_connections_of_its_own(on: PrivateRedis) -> None:
     program = textwrap.dedent("""
         import os
-        from core import cache
+        from core import cache, caching
         assert cache.set("parent", 0)
         children = []
         for me in range(4):
             pid = os.fork()
             if pid == 0:
+                cache.get("parent")
+                if caching._client[0][0] != os.getpid():
+                    os._exit(2)
                 for n in range(300):
                     if not cache.set(f"key{me}", [me, n]) or cache.get(f"key{me}") != [me, n]:
                         os._exit(1)

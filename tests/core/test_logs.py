@@ -121,6 +121,17 @@ def test_no_argument_breaks_a_log_call(
 
 
 @pytest.mark.usefixtures("configured")
+def test_a_record_of_others_is_redacted_and_even_a_broken_one_leaves_a_line(lines: Lines) -> None:
+    leave_only_ours()
+    logging.root.handle(
+        logging.makeLogRecord({"msg": "from afar", "levelno": 40, "exc_text": "Traceback ... sk_live_abc"})
+    )
+    assert lines.one()["exception"] == "Traceback ... [redacted]"
+    logging.root.handle(logging.makeLogRecord({"msg": "x", "levelno": 40, "created": None}))
+    assert lines.one() == {"level": "ERROR", "message": "a log record could not be formatted: TypeError"}
+
+
+@pytest.mark.usefixtures("configured")
 def test_a_closed_standard_error_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/null", "w", encoding="utf-8") as gone:  # noqa: PTH123 - it is only there to be closed
         pass

@@ -37,6 +37,7 @@ SECRET_TEXTS = [
 ]
 HARMLESS_TEXTS = [
     "order 018f7123-8123-7123-8123-424242424242 paid",
+    "lease 42424242-4242-4242-8242-abcdefabcdef",
     "pi_3Oq4242424242424242 is paid",
     "idempotency_key=order:7 key=user:1",
     "1700000000000 4242424242424241 2026-11-24 14:30:15",

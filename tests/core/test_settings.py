@@ -52,6 +52,10 @@ WRONG = {
     "LOG_LEVEL": ("LOUD", "LOG_LEVEL is 'LOUD'; it should be DEBUG, INFO, WARN, WARNING, ERROR or CRITICAL"),
     "LOG_FORMAT": ("xml", "LOG_FORMAT is 'xml'; it should be json or text"),
     "HOST": ("http://here", "HOST is 'http://here'; it should be an address to listen on, for example 127.0.0.1"),
+    "LEASE_SECONDS": (
+        "0",
+        "LEASE_SECONDS is '0'; it should be seconds from 1 to 3600 after which a silent worker's job is another's",
+    ),
     "PORT": ("0", "PORT is '0'; it should be a port from 1 to 65535"),
     "SIMULATOR_PORT": ("65536", "SIMULATOR_PORT is '65536'; it should be a port from 1 to 65535"),
     "FLOWER_PORT": ("http", "FLOWER_PORT is 'http'; it should be a port from 1 to 65535"),
@@ -85,6 +89,10 @@ UNFIT = {
     "prod with a short bootstrap key": (
         {"APP_ENV": "prod", "SECRET_KEY": KEY, "BOOTSTRAP_API_KEY": "hunter2"},
         "BOOTSTRAP_API_KEY is too short for prod; it should be 32 or more random characters",
+    ),
+    "prod with a short lease": (
+        {"APP_ENV": "prod", "SECRET_KEY": KEY, "LEASE_SECONDS": "59"},
+        "LEASE_SECONDS is too short for prod; it should be 60 or more, for Stripe to answer in",
     ),
     "prod with a test key": (
         LIVE | {"STRIPE_SECRET_KEY": "sk_test_hunter2"},

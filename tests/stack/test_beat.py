@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from celery import Celery
@@ -14,6 +16,7 @@ from kombu import Queue
 
 from stack import spool
 from stack.beat import FEW, Scheduler
+from tests import servers
 
 
 @pytest.fixture
@@ -80,3 +83,24 @@ def test_a_tick_that_fails_is_logged_and_the_next_one_gets_through(
     spool.prepare(folder)
     tick(scheduler, 1)
     assert waiting(folder) == 1
+
+
+def test_ticks_go_on_after_rabbitmq_closed_the_connection(app: Any) -> None:
+    queue = Queue(f"beat-{uuid4().hex}", queue_arguments={"x-expires": 60_000})
+    app.conf.update(
+        broker_url=servers.require("rabbitmq"),
+        broker_transport=None,
+        broker_transport_options={"confirm_publish": True},
+        task_queues=[queue],
+    )
+    app.conf.beat_schedule["sweep"]["options"]["queue"] = queue.name
+    scheduler = Scheduler(app)
+    tick(scheduler, 1)
+    scheduler.connection.connection.transport.sock.shutdown(socket.SHUT_RDWR)
+    tick(scheduler, 2)  # the first finds out
+    with app.connection_for_read() as connection:
+        bound = queue(connection.default_channel)
+        sent = [bound.get(no_ack=True) for _ in range(3)]
+        bound.delete()
+    assert [message is not None for message in sent] == [True, True, False]
+    scheduler.close()

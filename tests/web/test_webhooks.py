@@ -59,6 +59,7 @@ def test_an_event_of_the_other_mode_is_kept_but_rejected(client: FlaskClient, hi
 @pytest.mark.parametrize(
     "signature",
     [None, "", "t=1", "garbage", "t=abc,v1=00", "v1=" + "0" * 64, "caf\u00e9", f"t={int(time.time())},v1={'0' * 64}"],
+    ids=["absent", "empty", "only a time", "garbage", "no time", "only a hash", "not ascii", "a wrong hash"],
 )
 def test_a_bad_signature_is_refused_and_nothing_is_stored(client: FlaskClient, signature: str | None) -> None:
     headers = {} if signature is None else {"Stripe-Signature": signature}

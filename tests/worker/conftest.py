@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from core.payments import stripe_http
 from simulator.program import Simulator
 from simulator.settings import SimulatorSettings
+from tests.worker.crashes import KillAt, killing
 from tests.worker.shop import Shop
 from tests.worker.stripe import Stripe
 
@@ -27,6 +29,18 @@ def stripe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stripe]:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stripe has a second to answer. Ask for it before the first call."""
+    monkeypatch.setattr(stripe_http, "READ_SECONDS", 1.0)
+
+
+@pytest.fixture
 def shop(database_url: str) -> Shop:
     """A shop with an empty database and a worker of its own."""
     return Shop()
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> KillAt:
+    """Arms a crash point."""
+    return killing(monkeypatch)

@@ -21,6 +21,13 @@ class Stripe:
         headers = {**self._headers, "Content-Type": "application/x-www-form-urlencoded"}
         return self._json(self._http.request("POST", self.url + path, body=urlencode(params), headers=headers))
 
+    def post_keyed(self, path: str, key: str, **params: Any) -> dict[str, Any]:
+        """POST with an idempotency key."""
+        headers = {
+            **self._headers, "Content-Type": "application/x-www-form-urlencoded", "Idempotency-Key": key,
+        }  # fmt: skip
+        return self._json(self._http.request("POST", self.url + path, body=urlencode(params), headers=headers))
+
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         """GET from the API."""
         return self._json(self._http.request("GET", self.url + path, fields=params, headers=self._headers))
@@ -45,6 +52,39 @@ class Stripe:
             if not page["has_more"]:
                 return found[::-1]
 
+    def faults(self, *rules: dict[str, Any]) -> None:
+        """Put request faults in force, for example `lost("timeout", "after")`."""
+        shown = self.control("/faults", seed=1, requests=list(rules))
+        assert len(shown["requests"]) == len(rules), shown
+
+    def fired(self) -> int:
+        """How often the faults in force have struck."""
+        return sum(rule["fired"] for rule in self.control("/faults", "GET")["requests"])
+
+    def later(self, hours: float) -> None:
+        """Let time pass at Stripe; a negative number undoes it."""
+        self.control(f"/clock?hours={hours}")
+
+    def intents(self) -> list[dict[str, Any]]:
+        """All PaymentIntents, newest first."""
+        found: list[dict[str, Any]] = self.get("/v1/payment_intents", limit=100)["data"]
+        return found
+
+    def refunds(self) -> list[dict[str, Any]]:
+        """All refunds, newest first."""
+        found: list[dict[str, Any]] = self.get("/v1/refunds", limit=100)["data"]
+        return found
+
+    def requests(self, method: str = "POST", path: str = "") -> list[dict[str, Any]]:
+        """The request log, oldest first."""
+        lines = self.control("/requests", "GET")["requests"]
+        return [line for line in lines if line["method"] == method and line["path"].startswith(path)]
+
+    def keys(self, path: str) -> list[str]:
+        """The idempotency keys of the POSTs to a path, each once, in the order of their first use."""
+        used = [line["idempotency_key"] for line in self.requests("POST", path)]
+        return list(dict.fromkeys(key for key in used if key))
+
     def moved(self, kind: str) -> list[dict[str, Any]]:
         """The witness's movements of one kind: `payment`, `refund`, `refund_reversal` ..."""
         return [movement for movement in self.control("/ledger", "GET")["movements"] if movement["kind"] == kind]
@@ -53,3 +93,8 @@ class Stripe:
     def _json(answer: urllib3.BaseHTTPResponse) -> dict[str, Any]:
         found: dict[str, Any] = answer.json()
         return found
+
+
+def fault(kind: str, when: str = "before", match: str = "*", method: str = "POST", **more: Any) -> dict[str, Any]:
+    """A fault plan's rule that strikes once unless `next` says otherwise."""
+    return {"kind": kind, "when": when, "match": match, "method": method, "next": 1, **more}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Response
 from sqlalchemy import Connection
 
+from core.crashpoints import crash_point
 from core.database import reading
 from core.domain import accounts, customers, disputes, jobs, orders, payments, refunds
 from core.errors import NotFound
@@ -45,6 +46,7 @@ def place_order(caller: Caller, body: NewOrder) -> Response:
         )
 
     order, made = in_transaction(place)
+    crash_point("web.order_placed")
     shown = answers.Order.model_validate(order).model_dump()
     token = tokens.issue(caller.account_id, order.id)
     return reply(

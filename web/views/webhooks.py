@@ -8,6 +8,7 @@ from flask import Response, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core import get_logger, monitor, payment
+from core.crashpoints import crash_point
 from core.domain import webhooks
 from core.errors import Invalid
 from web import hints, strictjson
@@ -81,6 +82,7 @@ def receive_webhook() -> Response:
             request=job_request(),
         )
     )
+    crash_point("web.event_stored")
     if accepted is not None:
         hints.send(accepted)
         ACCEPTED.labels(accepted.kind.name).inc()

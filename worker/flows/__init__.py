@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from core.domain import jobs
+from worker.flows.backfill import backfill_events
 from worker.flows.canary import sing
 from worker.flows.charge import create_payment
-from worker.flows.reconcile import backfill_events, compare_objects
+from worker.flows.reconcile import compare_objects
 from worker.flows.refund import create_refund
 from worker.flows.statistics import recompute
 from worker.flows.webhook import process_webhook

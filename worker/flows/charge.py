@@ -6,15 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 from core import get_logger, monitor, payment
-from core.clock import utcnow
 from core.crashpoints import crash_point
 from core.database import reading
 from core.domain import customers, orders, payments
+from core.domain.customers import User
 from core.domain.payments import UNCREATED, Payment
 from core.domain.settlement import intent_seen
 from core.errors import Permanent
-from core.payments import PaymentKeyReused, PaymentRefused, PaymentUnknown
-from worker.flows.keys import KEY_LIFE
+from core.payments import PaymentKeyReused, PaymentUnknown
+from worker.backoff import backoff
+from worker.flows.evidence import marked, too_old
 from worker.work import Work
 
 logger = get_logger(__name__)
@@ -35,23 +36,35 @@ def create_payment(work: Work) -> None:
     if intent is None:
         return
     crash_point("charge.posted")
-    with work.succeed(_result(row, order, intent)) as conn:
+    _settle(work, row, order, intent)
+
+
+def _settle(work: Work, row: Payment, order: orders.Order, intent: dict[str, Any]) -> None:
+    useless = intent["status"] == "canceled"  # in Stripe's dashboard, say, while its answer was lost
+    with work.fail(_canceled()) if useless else work.succeed(_result(row, order, intent)) as conn:
         order = orders.lock(conn, row.account_id, row.order_id)
-        doubt = intent_seen(conn, order, payments.get(conn, row.id), intent, payment.livemode())
+        current = payments.get(conn, row.id)
+        # Our answer may be a replay, hours old: what a webhook told of this PaymentIntent since is newer.
+        told = current.status not in UNCREATED and current.payment_intent_id == intent["id"]
+        doubt = None if told else intent_seen(conn, order, current, intent, payment.livemode())
         if doubt:
             work.doubt(conn, doubt)
-    logger.info("payment intent created", extra={"payment_id": row.id, "intent_id": intent["id"]})
+    logger.info("payment intent known", extra={"payment_id": row.id, "intent_id": intent["id"]})
 
 
 def _answer(work: Work, row: Payment, order: orders.Order) -> None:
     if row.status == payments.CANCELED:
-        raise Permanent("the payment was canceled: check the order out again", type="payment-canceled", status=409)
+        raise _canceled()
     if row.status == payments.NEEDS_REVIEW:
         with work.review("the payment waits for an operator"):
             return
     intent = {"id": row.payment_intent_id, "client_secret": row.client_secret, "test_mode": row.test_mode}
     with work.succeed(_result(row, order, intent)):
         return
+
+
+def _canceled() -> Permanent:
+    return Permanent("the payment was canceled: check the order out again", type="payment-canceled", status=409)
 
 
 def _freeze(work: Work, row: Payment, order: orders.Order) -> dict[str, Any]:
@@ -77,30 +90,39 @@ def _customer(work: Work, order: orders.Order) -> str:
         raise LookupError(f"user {order.user_id}")
     if user.stripe_customer_id:
         return user.stripe_customer_id
-    work.check_time()
-    made = payment.create_customer(
-        email=user.email,
-        name=user.full_name,
-        metadata={"user_id": user.id},
-        idempotency_key=f"customer:{user.id}",
-    )
+    made = _create_customer(work, user)
     crash_point("charge.customer_made")
+    if made.get("test_mode"):  # Stripe itself will not know this one
+        return str(made["id"])
     with work.step() as conn:
         kept = customers.remember_stripe_customer(conn, user.id, made["id"])
     crash_point("charge.customer_kept")
     return kept
 
 
+def _create_customer(work: Work, user: User) -> dict[str, Any]:
+    def create(key: str) -> dict[str, Any]:
+        work.check_time()
+        marks = {"user_id": user.id}
+        return payment.create_customer(email=user.email, name=user.full_name, metadata=marks, idempotency_key=key)
+
+    key = f"customer:{user.id}"
+    try:
+        return create(key)
+    except (PaymentUnknown, PaymentKeyReused) as error:
+        if isinstance(error, PaymentUnknown) and not error.replayed:
+            raise
+        # This key has no other answer for a day. A customer moves no money: a second one does no harm.
+        return create(f"{key}:{work.claim.job_id}:{work.claim.attempt}")
+
+
 def _find_or_post(work: Work, row: Payment, params: dict[str, Any]) -> dict[str, Any] | None:
-    """The PaymentIntent, or None when the job was put back because its answer is still unknown."""
-    if utcnow() - row.epoch_at > KEY_LIFE:
+    """The PaymentIntent, or None when the job ended or was put back."""
+    if too_old(row.epoch_at):
         found = _look(work, row, params)
-        if found is not None:
-            return found
-        # A day later and Stripe has nothing: the old key did nothing and may be forgotten.
-        with work.again(0.0, "the key is too old and nothing was made with it") as conn:
-            payments.advance(conn, row)
-        return None
+        if found is None:
+            _forget_key(work, row)
+        return found
     work.check_time()
     try:
         return payment.create_payment_intent(**params, idempotency_key=row.idempotency_key)
@@ -110,18 +132,22 @@ def _find_or_post(work: Work, row: Payment, params: dict[str, Any]) -> dict[str,
     except PaymentKeyReused as error:
         with work.review(error.detail) as conn:
             payments.change(conn, row, status=payments.NEEDS_REVIEW, detail=error.detail)
-        return None
-    except PaymentRefused as error:
-        with work.fail(error) as conn:
-            payments.change(conn, row, status=payments.CANCELED, detail=error.detail)
-        return None
+    except Permanent as error:
+        return _refused(work, row, params, error)
+    return None
+
+
+def _forget_key(work: Work, row: Payment) -> None:
+    # A day later and Stripe has nothing: the old key did nothing and may be forgotten.
+    with work.again(0.0, "the key is too old and nothing was made with it") as conn:
+        payments.advance(conn, row)
 
 
 def _resolve(work: Work, row: Payment, params: dict[str, Any], error: PaymentUnknown) -> dict[str, Any] | None:
     found = _look(work, row, params) if error.replayed else None
     if found is not None:
         return found
-    with work.again(2.0 if row.status == payments.CREATING else 10.0, str(error)) as conn:
+    with work.again(backoff(work.claim.attempt), str(error)) as conn:
         if error.replayed:  # Stripe keeps this error for the key, and nothing was made with it
             payments.advance(conn, row)
         payments.change(conn, row, status=payments.UNKNOWN, detail=str(error))
@@ -129,14 +155,24 @@ def _resolve(work: Work, row: Payment, params: dict[str, Any], error: PaymentUnk
     return None
 
 
-def _look(work: Work, row: Payment, params: dict[str, Any]) -> dict[str, Any] | None:
-    """What Stripe has of this payment; lists read their own writes, search does not."""
-    work.check_time()
-    created_gte = int((row.epoch_at - timedelta(minutes=5)).timestamp())
-    for intent in payment.list_payment_intents(customer_id=params["customer_id"], created_gte=created_gte):
-        if (intent.get("metadata") or {}).get("payment_id") == row.id:
-            return intent
+def _refused(work: Work, row: Payment, params: dict[str, Any], error: Permanent) -> dict[str, Any] | None:
+    tried_before = row.status == payments.UNKNOWN or work.claim.attempt > 1
+    found = _look(work, row, params) if tried_before else None
+    if found is not None:
+        return found
+    with work.fail(error) as conn:
+        payments.change(conn, row, status=payments.CANCELED, detail=error.detail)
     return None
+
+
+def _look(work: Work, row: Payment, params: dict[str, Any]) -> dict[str, Any] | None:
+    work.check_time()
+    since = int((row.epoch_at - timedelta(hours=1)).timestamp())  # clocks differ
+
+    def listed() -> list[dict[str, Any]]:
+        return payment.list_payment_intents(customer_id=params["customer_id"], created_gte=since)
+
+    return marked(listed, "payment_id", row.id)
 
 
 def _result(row: Payment, order: orders.Order, intent: dict[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,14 @@ from core.domain.payments import Payment
 from core.domain.settlement import dispute_seen, intent_seen, ours, refund_seen
 from core.domain.webhooks import WebhookEvent
 from core.errors import Retryable
+from core.payments import PaymentRefused
+from worker.flows.evidence import insist_on_stripe
 from worker.work import Work
 
 logger = get_logger(__name__)
 
 SNOOZES = 8
-"""Attempts (about four minutes) for our own answer to be stored before an event counts as unmatched."""
+"""Times (about four minutes) that an event waits for its object to be stored before it counts as unmatched."""
 TERMINAL = {"payment_intent.succeeded", "payment_intent.canceled"}
 
 Apply = Callable[[Connection, Order], str | None]
@@ -32,7 +34,7 @@ def process_webhook(work: Work) -> None:
     """Process one stored event."""
     with reading() as conn:
         event = webhooks.get(conn, work.args["event_id"])
-    if event.status != webhooks.RECEIVED:
+    if event.status not in (webhooks.RECEIVED, webhooks.UNMATCHED):  # an operator may have an unmatched one tried again
         with work.succeed({"event_id": event.id, "outcome": event.status}):
             return
     seen = json.loads(event.payload)["data"]["object"]
@@ -40,7 +42,10 @@ def process_webhook(work: Work) -> None:
     if handler is None:
         _close(work, event, webhooks.IGNORED)
         return
-    handler(work, event, seen)
+    try:
+        handler(work, event, seen)
+    except PaymentRefused as error:
+        _park(work, event, f"Stripe does not show the object of {event.id}: {error.detail}")
 
 
 def _handler(type: str) -> Callable[[Work, WebhookEvent, dict[str, Any]], None] | None:
@@ -66,7 +71,7 @@ def _intent(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
         _close(work, event, webhooks.PROCESSED, row)  # our own call's answer said it all
         return
     if not (event.type in TERMINAL and event.api_version == payment.api_version):
-        work.check_time()
+        _before_reading(work, row)
         seen = payment.retrieve_payment_intent(seen["id"])
 
     def apply(conn: Connection, order: Order) -> str | None:
@@ -80,17 +85,17 @@ def _refund(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     if row is None:
         _unmatched(work, event, seen)
         return
-    work.check_time()
+    _before_reading(work, row)
     _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, [payment.retrieve_refund(seen["id"])]))
 
 
 def _charge_refunded(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     row = _payment_of(seen)
-    if row is None or row.payment_intent_id is None:
+    if row is None:
         _unmatched(work, event, seen)
         return
-    work.check_time()
-    _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, payment.list_refunds(row.payment_intent_id)))
+    _before_reading(work, row)
+    _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, payment.list_refunds(seen["payment_intent"])))
 
 
 def _refunds_seen(row: Payment, found: list[dict[str, Any]]) -> Apply:
@@ -109,7 +114,7 @@ def _dispute(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     if row is None:
         _unmatched(work, event, seen)
         return
-    work.check_time()
+    _before_reading(work, row)
     current = payment.retrieve_dispute(seen["id"])
 
     def apply(conn: Connection, order: Order) -> str | None:
@@ -117,6 +122,11 @@ def _dispute(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
         return None
 
     _close(work, event, webhooks.PROCESSED, row, apply)
+
+
+def _before_reading(work: Work, row: Payment) -> None:
+    insist_on_stripe(row.test_mode)
+    work.check_time()
 
 
 def _payment_of(seen: dict[str, Any]) -> Payment | None:
@@ -130,11 +140,15 @@ def _unmatched(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     if not ours(seen):
         _close(work, event, webhooks.FOREIGN)
         return
-    if work.claim.attempt < SNOOZES:
+    if work.claim.attempt <= SNOOZES:
         raise Retryable(f"{event.type} is about an object that is not stored yet")
-    logger.warning("event unmatched", extra={"event_id": event.id, "type": event.type})
-    with work.review(f"{event.id} carries our ids but matches nothing here") as conn:
-        webhooks.close(conn, event.id, webhooks.UNMATCHED)
+    _park(work, event, f"{event.id} carries our ids but matches nothing here")
+
+
+def _park(work: Work, event: WebhookEvent, reason: str) -> None:
+    logger.warning("event unmatched", extra={"event_id": event.id, "type": event.type, "reason": reason})
+    with work.review(reason) as conn:
+        webhooks.close(conn, event.id, webhooks.UNMATCHED, reason)
 
 
 def _close(

@@ -107,5 +107,7 @@ def test_each_order_has_disputes_of_its_own(paid: tuple[Order, Payment]) -> None
     _, payment = paid
     see(payment, "needs_response")
     with transaction() as conn:
-        other, _ = shop.paid(conn)
+        other, payment_of_other = shop.paid(conn)
     assert look(other) == (orders.PAID, False, [])
+    see(payment_of_other, "won", id="du_2")
+    assert look(other) == (orders.PAID, False, ["won"])

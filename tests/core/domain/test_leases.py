@@ -398,13 +398,13 @@ def test_a_sweep_does_not_wait_for_a_row_that_somebody_holds(clock: DatabaseCloc
 
 def test_a_sweep_takes_no_more_than_its_batch_and_the_longest_lost_first(clock: DatabaseClock) -> None:
     with transaction() as conn:
-        old = shop.claimed(conn)
-    clock.forward(5)
-    with transaction() as conn:
-        shop.claimed(conn)
+        first, second, third = shop.enqueued(conn, 3)
+        for job_id, seconds in ((first, 60.0), (second, 20.0), (third, 40.0)):
+            leases.claim(conn, CANARY.name, [job_id], seconds=seconds)
     clock.forward(61)
-    with transaction() as conn:
-        assert leases.expire(conn, 1) == [old.job_id]
+    for lost_for_longest in (second, third, first):
+        with transaction() as conn:
+            assert leases.expire(conn, 1) == [lost_for_longest]
 
 
 # -- hints
@@ -431,6 +431,21 @@ def test_the_distances_start_again_when_a_job_is_put_back(clock: DatabaseClock, 
         clock.forward(-0.5)
 
 
+def test_a_job_whose_worker_was_lost_is_hinted_at_once_however_often_it_was_hinted_before(
+    clock: DatabaseClock, job_id: str
+) -> None:
+    for _ in range(4):
+        clock.forward(60)
+        assert hinted() == [job_id]
+    with transaction() as conn:
+        leases.claim(conn, CANARY.name, [job_id], seconds=1.0)
+    clock.forward(2)
+    expire()
+    assert hinted() == [job_id]
+    clock.forward(6)
+    assert hinted() == [job_id]  # and the distances start again
+
+
 def test_two_sweeps_that_race_hint_each_job_once(clock: DatabaseClock) -> None:
     with transaction() as conn:
         ids = shop.enqueued(conn, 40)
@@ -440,14 +455,11 @@ def test_two_sweeps_that_race_hint_each_job_once(clock: DatabaseClock) -> None:
 
 def test_a_backlog_is_hinted_in_batches_the_longest_waiting_first(clock: DatabaseClock) -> None:
     with transaction() as conn:
-        first = shop.enqueued(conn)
-    clock.forward(2)
-    with transaction() as conn:
-        second = shop.enqueued(conn)
-    clock.forward(6)
-    assert hinted(limit=1) == first
-    assert hinted(limit=1) == second
-    assert hinted(limit=1) == []
+        waiting = [shop.claimed(conn) for _ in range(3)]
+        for mine, delay in zip(waiting, (3.0, 1.0, 2.0), strict=True):
+            leases.retry(conn, mine, delay, "later")
+    clock.forward(4)
+    assert [hinted(limit=1) for _ in range(4)] == [[waiting[n].job_id] for n in (1, 2, 0)] + [[]]
 
 
 def test_hinting_spends_no_attempt(clock: DatabaseClock, job_id: str) -> None:
@@ -475,6 +487,10 @@ def test_an_operator_sends_a_waiting_job_back_with_a_clean_record(end: str, cloc
         clock.forward(61)
         expire()
     [mine] = claim([job_id], alone=True)
+    with transaction() as conn:
+        leases.retry(conn, mine, 0.0, "bug", crashed=True)
+    [mine] = claim([job_id], alone=True)
+    assert mine.crashes == 1
     with transaction() as conn:
         leases.finish(conn, mine, end, error={"type": "x"})
     with transaction() as conn:

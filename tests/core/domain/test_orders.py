@@ -110,6 +110,8 @@ def test_each_account_has_references_and_keys_of_its_own() -> None:
     second, made = place(account_id="other", reference="A-1", key="k", fingerprint="other")
     assert made
     assert second.id != first.id
+    assert place(reference="A-1", key="k") == (first, False)
+    assert place(account_id="other", reference="A-1", key="k", fingerprint="other") == (second, False)
 
 
 def test_the_same_key_and_body_is_the_same_order() -> None:

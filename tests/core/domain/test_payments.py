@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -245,9 +246,11 @@ def test_a_key_advances_with_its_parameters_while_nothing_was_created(
     clock.forward(100)
     with transaction() as conn:
         payments.advance(conn, before)
-        payments.advance(conn, before)  # the same proof twice
         after = payments.get(conn, before.id)
-    assert (after.epoch, after.params, after.idempotency_key) == (1, None, f"payment:{before.id}:1")
+        assert (after.epoch, after.params, after.idempotency_key) == (1, None, f"payment:{before.id}:1")
+        payments.freeze(conn, after, {"amount": 1000})
+        payments.advance(conn, before)  # the same proof twice says nothing about the new key
+        assert payments.get(conn, before.id) == replace(after, params={"amount": 1000})
     assert after.epoch_at > before.epoch_at
 
 

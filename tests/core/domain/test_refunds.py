@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -213,9 +214,11 @@ def test_a_key_advances_while_nothing_was_created(status: str, order: Order, clo
     clock.forward(100)
     with transaction() as conn:
         refunds.advance(conn, before)
-        refunds.advance(conn, before)  # the same proof twice
         after = refunds.get(conn, before.id)
-    assert (after.epoch, after.params, after.idempotency_key) == (1, None, f"refund:{before.id}:1")
+        assert (after.epoch, after.params, after.idempotency_key) == (1, None, f"refund:{before.id}:1")
+        refunds.freeze(conn, after, {"amount": 1000})
+        refunds.advance(conn, before)  # the same proof twice says nothing about the new key
+        assert refunds.get(conn, before.id) == replace(after, params={"amount": 1000})
     assert (after.epoch_at - before.epoch_at).total_seconds() > 90
 
 

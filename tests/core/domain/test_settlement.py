@@ -137,6 +137,15 @@ def test_money_that_came_twice_is_recorded_twice_and_waits_for_a_person(open_one
         assert payments.captured(conn, order.id) == 2000
 
 
+def test_an_order_awaits_payment_only_once_there_is_something_to_pay(open_one: tuple[Order, Payment]) -> None:
+    order, payment = open_one
+    with transaction() as conn:
+        assert settle_order(conn, orders.lock(conn, order.account_id, order.id)) == 0
+    assert status(order) == orders.PENDING
+    see(payment, "requires_payment_method")
+    assert status(order) == orders.AWAITING_PAYMENT
+
+
 def test_a_decline_is_kept_as_the_reason_and_the_payment_can_still_be_paid(open_one: tuple[Order, Payment]) -> None:
     order, payment = open_one
     see(payment, "requires_payment_method", last_payment_error={"message": "Your card was declined."})
@@ -157,6 +166,8 @@ def test_test_data_is_marked_and_has_no_livemode_to_compare(open_one: tuple[Orde
     assert see(payment, "requires_payment_method", livemode=True, test_mode=True) is None
     assert get(payment).test_mode
     assert status(order) == orders.AWAITING_PAYMENT
+    see(payment, "requires_payment_method")
+    assert get(payment).test_mode  # it was made as test data and stays so
 
 
 MISMATCHES: list[dict[str, Any]] = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
 
 from core.database import reading, transaction
 from core.domain import jobs, ledger, orders, statistics
@@ -86,18 +85,21 @@ def test_a_refund_that_failed_later_counts_as_if_it_never_was() -> None:
     assert of_user(order) == (UserCurrency("usd", 1, 1, 1000, 1000),)
 
 
-def test_a_dispute_is_no_refund() -> None:
+def test_a_dispute_is_neither_a_payment_nor_a_refund(clock: DatabaseClock) -> None:
+    clock.set(datetime(2026, 5, 5, 12, tzinfo=UTC))
     with transaction() as conn:
         order, _ = shop.paid(conn, 1000)
-        ledger.post(
-            conn, ledger.DISPUTE_WITHDRAWN, cause="du_1", account_id=order.account_id, order_id=order.id,
-            currency="usd", amount=1000,
-        )  # fmt: skip
-    assert of_user(order)[0].total_spent == 1000
+        unpaid = shop.place(conn)
+    clock.forward(86_400)
+    with transaction() as conn:
+        for number, one in enumerate((order, unpaid)):
+            ledger.post(
+                conn, ledger.DISPUTE_WITHDRAWN, cause=f"du_{number}", account_id=one.account_id, order_id=one.id,
+                currency="usd", amount=1000,
+            )  # fmt: skip
+    assert of_user(order) == (UserCurrency("usd", 2, 1, 1000, 1000),)
     rebuild()
-    with reading() as conn:
-        rows = conn.execute(select(statistics.daily_statistics)).all()
-    assert [(row.gross, row.refunded) for row in rows] == [(1000, 0)]
+    assert of_shop().series == (Day(date(2026, 5, 5), "usd", 2, 1, 1000, 0, 1000),)
 
 
 def test_each_account_and_customer_counts_for_itself() -> None:
@@ -215,14 +217,17 @@ def test_each_account_is_rebuilt_for_itself(clock: DatabaseClock) -> None:
     clock.set(datetime(2026, 5, 5, 12, tzinfo=UTC))
     with transaction() as conn:
         shop.place(conn)
-        shop.place(conn, account_id="other")
+        theirs = shop.place(conn, account_id="other")
+        ledger.post(
+            conn, ledger.PAYMENT, cause="pi_1", account_id="other", order_id=theirs.id, currency="usd", amount=1000
+        )
         assert sorted(statistics.accounts(conn)) == ["acme", "other"]
     rebuild("other")
     assert of_shop().as_of is None
     rebuild()
     rebuild("other")
-    assert [day.orders for day in of_shop().series] == [1]
-    assert [day.orders for day in of_shop(account_id="other").series] == [1]
+    assert [(day.orders, day.gross) for day in of_shop().series] == [(1, 0)]
+    assert [(day.orders, day.gross) for day in of_shop(account_id="other").series] == [(1, 1000)]
 
 
 def test_an_account_without_orders_is_rebuilt_to_nothing() -> None:

@@ -54,6 +54,8 @@ HEADERS = {
     "digits that are not ASCII": f"t=١{NOW},v1={SIGNATURE}",
     "nonsense": "nonsense",
     "only commas": ",,,",
+    "with a blank": f"t={NOW}, v1={SIGNATURE}",
+    "with a blank at the end": header() + " ",
     "another secret's": header(secret=OTHER),
     "another body's": header("{}"),
 }

@@ -73,6 +73,12 @@ def test_each_call_is_one_request_of_our_version_with_its_key(case: str, stub: S
     assert asked.headers.get("idempotency-key") == ("k:1" if asked.method == "POST" else None)
 
 
+def test_the_version_is_pinned_by_us_and_not_by_the_sdk(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stripe_door, "API_VERSION", "2020-08-27")
+    payment.retrieve_refund("re_1")
+    assert stub.asked[0].headers["stripe-version"] == "2020-08-27"
+
+
 def test_lists_walk_all_pages(stub: Stub) -> None:
     def page(link: Any) -> None:
         after = int(stub.asked[-1].path.partition("starting_after=re_")[2] or 0)

@@ -18,9 +18,9 @@ from core.payments import (
     PaymentMisconfigured,
     PaymentRefused,
     PaymentUnknown,
+    stripe_door,
     stripe_http,
 )
-from core.payments.stripe_errors import named
 from simulator import Simulator
 from tests.core.payments import customer
 from tests.core.payments.conftest import KEY, point_at
@@ -198,10 +198,19 @@ def test_every_kind_says_one_thing_to_do_about_it(action: type[Exception], kinds
     assert {kind for kind in PaymentError.__subclasses__() if issubclass(kind, action)} == kinds
 
 
+class Unprintable:
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
 def test_a_bug_of_ours_is_not_taken_for_a_payment_error(stub: Stub) -> None:
-    with pytest.raises(TypeError):
-        payment.retrieve_refund(None)  # type: ignore[arg-type]  # the bug
-    assert named(TypeError(), writing=True) is None
+    with pytest.raises(ZeroDivisionError):
+        payment.list_events(Unprintable())  # type: ignore[arg-type]  # the bug
+    assert stub.asked == []
+
+
+def test_a_stripe_that_is_switched_on_between_two_lines_spends_no_attempts() -> None:
+    assert isinstance(error_of(stripe_door.door), PaymentMisconfigured)
 
 
 def test_wrong_settings_spend_no_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
