@@ -120,6 +120,7 @@ class Settings(BaseModel):
     lease_seconds: float = Field(
         60.0, ge=1, le=3600, description="seconds from 1 to 3600 after which a silent worker's job is another's"
     )
+    crash_point: str | None = Field(None, description="unset, or a name in the code (core.crashpoints)")
     host: str = Field("127.0.0.1", pattern=r"^[^\s/]+$", description="an address to listen on, for example 127.0.0.1")
     port: Port = 8000
     simulator_port: Port = 12111

@@ -41,6 +41,8 @@ def _weak(s: Settings) -> Iterator[str]:
             yield f"{name} is too short for prod; it should be {LEAST_SECRET} or more random characters"
     if s.app_env == "prod" and s.lease_seconds < LEAST_LEASE:
         yield f"LEASE_SECONDS is too short for prod; it should be {LEAST_LEASE} or more, for Stripe to answer in"
+    if s.app_env == "prod" and s.crash_point:
+        yield "CRASH_POINT is set; it should be unset in prod: it kills processes to test their recovery"
 
 
 def _wrong_stripe(s: Settings) -> Iterator[str]:

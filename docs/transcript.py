@@ -1,7 +1,9 @@
 """Runs the commands of the README's transcript against a running stack, and writes down what they answer.
 
-    make run                      # in one terminal; remove var/ first for numbers like the README's
-    python3 -m docs.transcript    # in another
+    python3 -m docs.transcript [INSTEAD=OWN ...]
+
+Start `make run` with an empty var/ for numbers like the README's. Arguments replace parts of the commands, such as
+127.0.0.1:8000=127.0.0.1:9000.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import IO, cast
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCK = re.compile(r"(?<=<!-- transcript: see docs/transcript.py -->\n```console\n).*?(?=```\n)", re.DOTALL)
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 """A webhook takes a moment: what only reads is asked again until it answers as written."""
 VARYING = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b(?:pi|req)_\w+|\d{4}-\d\d-\d\dT[\d:.]+Z|(?<='id': )\d+"
@@ -50,7 +52,7 @@ def written() -> list[Step]:
     for line in found.group().splitlines(keepends=True):
         if line.startswith("$ "):
             steps.append(Step(line[2:], ""))
-        elif not steps[-1].answer and steps[-1].command.endswith("\\\n"):
+        elif line.startswith("    "):  # a command's next line
             steps[-1] = replace(steps[-1], command=steps[-1].command + line)
         else:
             steps[-1] = replace(steps[-1], answer=steps[-1].answer + line)

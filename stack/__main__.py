@@ -67,16 +67,17 @@ def _migrate(environment: dict[str, str]) -> None:
 def _run(found: settings.Settings, environment: dict[str, str]) -> None:
     if folder := embedded.broker_folder(found):
         shutil.rmtree(folder, ignore_errors=True)  # hints of the last run; the sweep gives those that still matter
-    stack = Stack(embedded.stages(found, environment), _speaker())
+    say = _speaker()
+    stack = Stack(embedded.stages(found, environment), say)
     stopping = _stop_on_signals(stack)
     stack.start()
     problem = readiness.wait(f"{embedded.web_url(found)}/health/ready", READY_SECONDS, stopping)
     if not stopping.is_set():
-        say = _speaker()
         say("stack", f"not ready after {READY_SECONDS:g} s, still trying: {problem}" if problem else "ready")
         for line in welcome.lines(found):
             say("stack", line)
     stopping.wait()
+    say("stack", "stopping; Ctrl-C again ends everything at once")
     stack.stop()
 
 

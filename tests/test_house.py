@@ -69,9 +69,7 @@ def imports(source: str, vendor: str) -> Iterator[tuple[int, bool]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            names = (
-                [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            )
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             if any(name.split(".")[0] == vendor for name in names):
                 yield node.lineno, id(node) in lazily
 

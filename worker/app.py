@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutdown, worker_shutting_down
 
-from core import database, logs, settings
+from core import database, logs, monitor, settings
 from worker import runner
 
 settings.start()
+monitor.start()  # before the tasks are built: only then does its Celery integration see them
 
 app = Celery("counterfoil", include=["worker.tasks"])
 app.config_from_object("celeryconfig")
@@ -32,6 +33,16 @@ def _size(sender: Any, **_: Any) -> None:
     database.configure(min(cap, POOL_CONNECTIONS) + 2)
 
 
+@worker_process_init.connect(weak=False)
+def _begin_child(**_: Any) -> None:
+    monitor.start()  # the parent's connection to Sentry is not the child's
+
+
 @worker_shutting_down.connect(weak=False)
 def _stop(**_: Any) -> None:
     runner.stopping.set()  # claim nothing more; what runs is finished
+
+
+@worker_shutdown.connect(weak=False)
+def _flush(**_: Any) -> None:
+    monitor.flush()

@@ -399,6 +399,12 @@ def test_a_redis_that_is_down_is_left_alone_for_a_while_but_still_told_to_forget
     assert cache.delete("k") is True
 
 
+def test_waiting_for_redis_is_bounded_shortly(on: PrivateRedis) -> None:
+    cache.get("k")
+    options = caching._connected().connection_pool.connection_kwargs
+    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (0.25, 0.5)
+
+
 def test_a_redis_that_answers_nothing_is_a_miss(on: PrivateRedis) -> None:
     cache.set("k", 1)
     on.freeze()

@@ -90,6 +90,10 @@ UNFIT = {
         {"APP_ENV": "prod", "SECRET_KEY": KEY, "BOOTSTRAP_API_KEY": "hunter2"},
         "BOOTSTRAP_API_KEY is too short for prod; it should be 32 or more random characters",
     ),
+    "prod with a crash point": (
+        {"APP_ENV": "prod", "SECRET_KEY": KEY, "CRASH_POINT": "charge.posted"},
+        "CRASH_POINT is set; it should be unset in prod: it kills processes to test their recovery",
+    ),
     "prod with a short lease": (
         {"APP_ENV": "prod", "SECRET_KEY": KEY, "LEASE_SECONDS": "59"},
         "LEASE_SECONDS is too short for prod; it should be 60 or more, for Stripe to answer in",

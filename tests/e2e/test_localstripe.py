@@ -35,13 +35,15 @@ def localstripe(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
-    with localstripe(tmp_path) as url:
-        with supervised(
+    with (
+        localstripe(tmp_path) as url,
+        supervised(
             tmp_path, STRIPE_ENABLED="true", STRIPE_API_BASE=url, STRIPE_SECRET_KEY=KEY, STRIPE_WEBHOOK_SECRET=SECRET
-        ) as (service, _):
-            hook = {"url": f"{service.web}/webhooks/stripe", "secret": SECRET}
-            urllib3.request("POST", f"{url}/_config/webhooks/counterfoil", json=hook, retries=False)
-            yield Shop(service)
+        ) as (service, _),
+    ):
+        hook = {"url": f"{service.web}/webhooks/stripe", "secret": SECRET}
+        urllib3.request("POST", f"{url}/_config/webhooks/counterfoil", json=hook, retries=False)
+        yield Shop(service)
 
 
 def test_an_order_is_paid_and_refunded(shop: Shop) -> None:

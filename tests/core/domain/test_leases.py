@@ -46,6 +46,13 @@ def expire() -> list[str]:
         return leases.expire(conn, 100)
 
 
+def ignore_indexes(conn: Connection) -> None:
+    """Have PostgreSQL read the table as it lies, so that rows come in the wanted order only if it is asked for."""
+    if conn.dialect.name == "postgresql":
+        for way in ("indexscan", "indexonlyscan", "bitmapscan"):
+            conn.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+
+
 @pytest.fixture
 def job_id() -> str:
     """A fresh job that is due."""
@@ -404,6 +411,7 @@ def test_a_sweep_takes_no_more_than_its_batch_and_the_longest_lost_first(clock: 
     clock.forward(61)
     for lost_for_longest in (second, third, first):
         with transaction() as conn:
+            ignore_indexes(conn)
             assert leases.expire(conn, 1) == [lost_for_longest]
 
 
@@ -459,7 +467,11 @@ def test_a_backlog_is_hinted_in_batches_the_longest_waiting_first(clock: Databas
         for mine, delay in zip(waiting, (3.0, 1.0, 2.0), strict=True):
             leases.retry(conn, mine, delay, "later")
     clock.forward(4)
-    assert [hinted(limit=1) for _ in range(4)] == [[waiting[n].job_id] for n in (1, 2, 0)] + [[]]
+    for longest_due in (waiting[1], waiting[2], waiting[0]):
+        with transaction() as conn:
+            ignore_indexes(conn)
+            assert [hint.job_id for hint in leases.due(conn, 1)] == [longest_due.job_id]
+    assert hinted() == []
 
 
 def test_hinting_spends_no_attempt(clock: DatabaseClock, job_id: str) -> None:

@@ -11,7 +11,7 @@ from core.domain import ledger, orders, payments, refunds
 from core.domain.orders import Order
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
-from core.domain.settlement import INTENT_STATUS, REFUND_STATUS, intent_seen, refund_seen, settle_order
+from core.domain.settlement import INTENT_STATUS, REFUND_STATUS, intent_seen, ours, refund_seen, settle_order
 from core.errors import Retryable
 from tests.core.domain import shop
 
@@ -402,3 +402,13 @@ def test_a_status_that_this_api_version_does_not_have_is_a_bug(paid_one: tuple[O
     with pytest.raises(KeyError):
         see_refund(refund, "evaporated")
     assert look(refund).status == refunds.CREATING
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [({"order_id": "1"}, True), ({"payment_id": "1"}, True), ({"refund_id": "1"}, True), ({"cart": "1"}, False),
+     ({}, False), (None, False)],
+)  # fmt: skip
+def test_an_object_is_ours_when_it_carries_one_of_our_ids(metadata: dict[str, str] | None, expected: bool) -> None:
+    assert ours({"id": "pi_1", "metadata": metadata}) is expected
+    assert not ours({"id": "pi_1"})

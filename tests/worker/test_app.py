@@ -1,0 +1,60 @@
+"""What happens when a worker starts and stops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery.concurrency import get_implementation
+from celery.signals import setup_logging, worker_init, worker_shutting_down
+
+from core import database
+from worker import app as app_module
+from worker import runner
+from worker.app import POOL_CONNECTIONS
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(database, "_pool_size", database._pool_size)
+    yield
+    runner.configure(1)
+
+
+def started(pool: str, concurrency: int) -> Any:
+    worker_init.send(sender=SimpleNamespace(pool_cls=get_implementation(pool), concurrency=concurrency))
+    return runner.runner()
+
+
+@pytest.mark.parametrize(
+    ("pool", "concurrency", "cap", "connections"),
+    [("threads", 16, 16, 18), ("threads", 200, 200, POOL_CONNECTIONS + 2), ("prefork", 4, 1, 3), ("solo", 1, 1, 3)],
+)
+def test_the_pool_sizes_the_cap_and_the_cap_the_connections(
+    pool: str, concurrency: int, cap: int, connections: int
+) -> None:
+    assert started(pool, concurrency).slots.cap == cap
+    assert database._pool_size == connections
+
+
+def test_leases_are_a_minute_long_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert started("threads", 2).lease_seconds == 60.0
+    monkeypatch.setenv("LEASE_SECONDS", "3.5")
+    assert started("threads", 2).lease_seconds == 3.5
+
+
+def test_a_worker_that_is_told_to_stop_claims_nothing_more() -> None:
+    running = started("threads", 2)
+    assert not running.stopping.is_set()
+    worker_shutting_down.send(sender="worker@here")
+    assert running.stopping.is_set()
+
+
+def test_log_lines_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    setup_logging.send(sender=None)
+    assert logging.root.handlers
+    assert app_module.app.main == "counterfoil"
