@@ -93,7 +93,7 @@ class now_plus(FunctionElement[datetime]):  # noqa: N801
 
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:
-    return "clock_timestamp()"
+    return "statement_timestamp()"  # stable within a statement, so that an index serves `<= now()`
 
 
 @compiles(now, "sqlite")
@@ -103,7 +103,7 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
 
 @compiles(now_plus, "postgresql")
 def _now_plus_postgresql(element: now_plus, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+    return f"(statement_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
 
 
 @compiles(now_plus, "sqlite")

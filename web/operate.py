@@ -15,6 +15,7 @@ from core.domain import jobs as work
 from core.domain import leases
 from core.payments import PaymentError
 from core.proof import Proof, prove
+from core.switches import enabled
 
 jobs = AppGroup("jobs", help="See what waits for a person, and send it back to the queue.")
 findings = AppGroup("findings", help="See where Stripe and we differ, and close what is settled.")
@@ -77,6 +78,8 @@ def close(finding_id: str) -> None:
 @click.command("prove")
 def prove_command() -> None:
     """Hold ledger, rows and Stripe against each other, to the cent; exit status 1 when they differ."""
+    if not enabled("STRIPE_ENABLED"):
+        raise click.ClickException("STRIPE_ENABLED is off: there is nothing to hold our side against")
     with _in_one_line():
         found = prove()
     for line in shown(found):

@@ -90,12 +90,12 @@ def listed(
     """The findings, oldest first.
 
     Args:
-        account_id: only this account's (and those that belong to nobody known), or None for all.
+        account_id: only this account's, or None for all, also those of no known account.
         status: one of `STATUSES`, or None for all.
     """
     wanted = select(*_SHOWN).order_by(findings.c.found_at).limit(limit)
     if account_id is not None:
-        wanted = wanted.where((findings.c.account_id == account_id) | findings.c.account_id.is_(None))
+        wanted = wanted.where(findings.c.account_id == account_id)
     if status is not None:
         wanted = wanted.where(findings.c.status == status)
     return [Finding(**row._asdict()) for row in conn.execute(wanted)]

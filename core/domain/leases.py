@@ -97,8 +97,9 @@ def claim(
 
 
 def suspects(conn: Connection, ids: Sequence[str]) -> list[str]:
-    """Those of `ids` that are queued and must run alone."""
-    wanted = jobs.c.id.in_(ids) & (jobs.c.status == QUEUED) & (jobs.c.expiries >= EXPIRIES_BEFORE_ALONE)
+    """Those of `ids` that are due and must run alone."""
+    due = jobs.c.id.in_(ids) & (jobs.c.status == QUEUED) & (jobs.c.run_at <= now())
+    wanted = due & (jobs.c.expiries >= EXPIRIES_BEFORE_ALONE)
     return list(conn.execute(select(jobs.c.id).where(wanted)).scalars())
 
 
@@ -160,6 +161,7 @@ def retry(
         "detail": detail,
         "attempts": jobs.c.attempts - (0 if spends_attempt else 1),
         "crashes": jobs.c.crashes + (1 if crashed else 0),
+        "expiries": 0,  # its worker came back: whatever ended the ones before, this job did not
     }
     _write(conn, claim, update(jobs).values(**values, **_RELEASED))
     again = Note("retry", {"reason": detail, "delay": round(delay, 3)})

@@ -162,15 +162,19 @@ def get(conn: Connection, refund_id: str) -> Refund:
     return found
 
 
-def of_stripe(conn: Connection, stripe_refund_id: str, claimed_id: str | None = None) -> Refund | None:
+def of_stripe(
+    conn: Connection, stripe_refund_id: str, claimed_id: str | None = None, payment_id: str | None = None
+) -> Refund | None:
     """The refund with that id at Stripe.
 
     Args:
         claimed_id: the refund id in its metadata, for news that arrives before Stripe's answer was stored.
+        payment_id: the payment that Stripe's refund is of: a claim to another payment's refund is not believed.
     """
     found = _first(conn, refunds.c.stripe_refund_id == stripe_refund_id)
     if found is None and claimed_id and is_id(claimed_id):
-        found = _first(conn, (refunds.c.id == claimed_id) & refunds.c.stripe_refund_id.is_(None))
+        claimed = (refunds.c.id == claimed_id) & (refunds.c.payment_id == payment_id)
+        found = _first(conn, claimed & refunds.c.stripe_refund_id.is_(None))
     return found
 
 

@@ -15,6 +15,7 @@ from core.domain.orders import Order
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
 from core.errors import Retryable
+from core.ids import is_id
 
 # docs.stripe.com/payments/paymentintents/lifecycle
 INTENT_STATUS = {
@@ -34,12 +35,14 @@ REFUND_STATUS = {
     "canceled": refunds.CANCELED,
 }
 
-OUR_MARKS = ("order_id", "payment_id", "refund_id")
+OUR_MARKS = ("payment_id", "refund_id")
+"""An `order_id` proves nothing: other shops' software writes one, too."""
 
 
 def ours(seen: dict[str, Any]) -> bool:
     """Whether an object of Stripe's carries one of our ids; without one it belongs to somebody else's shop."""
-    return any(mark in (seen.get("metadata") or {}) for mark in OUR_MARKS)
+    marks = seen.get("metadata") or {}
+    return any(is_id(str(marks.get(mark))) for mark in OUR_MARKS)
 
 
 def intent_seen(
@@ -53,7 +56,7 @@ def intent_seen(
     Raises:
         Retryable: the payment moved since it was read.
     """
-    doubt = _mismatch(payment, intent, livemode)
+    doubt = mismatch(payment, intent, livemode)
     if doubt:
         # A final payment stays final: its money is posted already, and another one may be the order's live one.
         final = payment.status in (payments.SUCCEEDED, payments.CANCELED)
@@ -159,7 +162,8 @@ def _status(conn: Connection, order: Order, captured: int) -> str:
     return orders.REFUNDED if refunded >= captured else orders.PARTIALLY_REFUNDED
 
 
-def _mismatch(payment: Payment, intent: dict[str, Any], livemode: bool | None) -> str | None:
+def mismatch(payment: Payment, intent: dict[str, Any], livemode: bool | None) -> str | None:
+    """Where a PaymentIntent contradicts its payment, or None."""
     expected = {"amount": payment.amount, "currency": payment.currency}
     if payment.payment_intent_id:
         expected["id"] = payment.payment_intent_id

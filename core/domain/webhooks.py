@@ -74,7 +74,7 @@ def receive(
         .on_conflict_do_nothing()
         .returning(webhook_events.c.id)
     ).first()  # fmt: skip
-    if made is None:
+    if made is None and not (accepted and _taken_back(conn, event_id, job_id)):
         return _duplicate(conn, event_id)
     if not accepted:
         return None
@@ -103,6 +103,13 @@ def close(conn: Connection, event_id: str, status: str, detail: str | None = Non
         .where(webhook_events.c.id == event_id)
         .values(status=status, detail=detail, processed_at=now())
     )
+
+
+def _taken_back(conn: Connection, event_id: str, job_id: str | None) -> bool:
+    """Whether an event that was rejected once is accepted now: the deployment's key was wrong, not the event."""
+    rejected = (webhook_events.c.id == event_id) & (webhook_events.c.status == REJECTED)
+    taken = conn.execute(update(webhook_events).where(rejected).values(status=RECEIVED, job_id=job_id))
+    return taken.rowcount == 1
 
 
 def _duplicate(conn: Connection, event_id: str) -> jobs.Accepted | None:

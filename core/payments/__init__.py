@@ -168,7 +168,7 @@ class Payment:
         from core import settings
 
         key = settings.load().stripe_secret_key
-        return enabled("STRIPE_ENABLED") and key is not None and "_live_" in key.get_secret_value()[:8]
+        return key is not None and "_live_" in key.get_secret_value()[:8]
 
     def _backend(self) -> Backend:
         if not enabled("STRIPE_ENABLED"):

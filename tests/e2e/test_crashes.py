@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from sqlalchemy import update
@@ -17,6 +18,7 @@ from tests.e2e.shop import TOTAL, Shop, eventually
 
 INTENTS = "/v1/payment_intents"
 SLOW_SECONDS = 1.0
+PROGRAMS = ["worker", "web", "beat", "simulator"]
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +27,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, St
         yield Shop(service), stack
 
 
-@pytest.mark.parametrize("program", ["worker", "web", "beat", "simulator"])
-def test_an_order_is_paid_once_though_a_program_is_killed(
-    running: tuple[Shop, Stack], program: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("programs", [*([one] for one in PROGRAMS), PROGRAMS], ids="+".join)
+def test_an_order_is_paid_once_though_programs_are_killed(
+    running: tuple[Shop, Stack], programs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop, stack = running
     order_id = shop.order()["id"]
-    client_secret = _check_out_while_killing(shop, stack, order_id, program, monkeypatch)
+    client_secret = _check_out_while_killing(shop, stack, order_id, programs, monkeypatch)
     assert shop.pay(client_secret)["status"] == "succeeded"
-    _kill(shop, stack, program)  # while the webhook is on its way
+    _kill(shop, stack, programs)  # while the webhook is on its way
     shop.until(order_id, "paid")
     assert shop.moved(order_id) == [("payment", TOTAL)]
     assert _intents_of(shop, order_id) == 1
 
 
 def _check_out_while_killing(
-    shop: Shop, stack: Stack, order_id: str, program: str, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, stack: Stack, order_id: str, programs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> str:
     """Kill once Stripe has made the PaymentIntent and before it has said so; then let the lost lease run out."""
     slow = {"kind": "latency", "method": "POST", "match": INTENTS, "when": "after", "seconds": SLOW_SECONDS, "next": 1}
@@ -48,7 +50,7 @@ def _check_out_while_killing(
     accepted = shop.checkout(order_id)
     assert accepted.status == 202
     eventually(lambda: _intents_of(shop, order_id), "Stripe made the PaymentIntent")
-    _kill(shop, stack, program)
+    _kill(shop, stack, programs)
     _let_leases_run_out(shop, monkeypatch)
     job = shop.job_done(accepted.body["job_id"])
     assert job["status"] == "succeeded", job
@@ -56,10 +58,11 @@ def _check_out_while_killing(
     return client_secret
 
 
-def _kill(shop: Shop, stack: Stack, program: str) -> None:
-    pid = eventually(lambda: stack.pid(program), f"{program} runs")
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: stack.pid(program) not in (None, pid), f"{program} runs again")
+def _kill(shop: Shop, stack: Stack, programs: list[str]) -> None:
+    pids = {program: eventually(partial(stack.pid, program), f"{program} runs") for program in programs}
+    for pid in pids.values():
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: all(stack.pid(one) not in (None, pid) for one, pid in pids.items()), "all run again")
     eventually(lambda: shop.get("/health/live") and shop.stripe.control("/health", "GET"), "all answer again")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -162,6 +163,11 @@ class Shop:
         with reading() as conn:
             return payments.of_order(conn, order.id)[-1]
 
+    def payment_of(self, accepted: Accepted) -> Payment:
+        """The payment that a checkout is about."""
+        with reading() as conn:
+            return payments.get(conn, self.job(accepted.job_id).args["payment_id"])
+
     def refunds(self, order: Order) -> list[Refund]:
         """The order's refunds."""
         with reading() as conn:
@@ -176,6 +182,11 @@ class Shop:
         """An operator sends the job back to the queue."""
         with transaction() as conn:
             assert leases.resume(conn, job.id, "operator")
+
+    def clock(self) -> datetime:
+        """The database's clock."""
+        with reading() as conn:
+            return conn.execute(select(now())).scalar_one()
 
     def row(self, job_id: str) -> AnyRow:
         """The job's whole row, and the database's time as `clock`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +11,8 @@ from celery.concurrency import get_implementation
 from celery.signals import setup_logging, worker_init, worker_shutting_down
 
 from core import database
-from worker import app as app_module
 from worker import runner
-from worker.app import POOL_CONNECTIONS
+from worker.app import POOL_CONNECTIONS, app
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +22,16 @@ def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     runner.configure(1)
 
 
+class Starting:
+    """What Celery's worker knows of itself when it announces its start."""
+
+    def __init__(self, pool: str, concurrency: int) -> None:
+        self.pool_cls = get_implementation(pool)
+        self.concurrency = concurrency
+
+
 def started(pool: str, concurrency: int) -> Any:
-    worker_init.send(sender=SimpleNamespace(pool_cls=get_implementation(pool), concurrency=concurrency))
+    worker_init.send(sender=Starting(pool, concurrency))
     return runner.runner()
 
 
@@ -57,4 +63,4 @@ def test_log_lines_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.root, "handlers", [])
     setup_logging.send(sender=None)
     assert logging.root.handlers
-    assert app_module.app.main == "counterfoil"
+    assert app.main == "counterfoil"

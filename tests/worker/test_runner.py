@@ -1,26 +1,61 @@
-"""The runner: many jobs side by side, each to an end of its own."""
+"""From a hint to work: side by side under one cap, each to its own end, whatever dies."""
 
 from __future__ import annotations
 
-import threading
+import logging
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from threading import Event, Lock
 
 import pytest
 from sqlalchemy import update
 
-from core.database import DatabaseUnavailable, transaction
-from core.domain import jobs, leases
-from core.errors import Conflict, Retryable, Uncertain
+from core import logs, monitor
+from core.database import transaction
+from core.domain import jobs, leases, orders
+from core.domain.leases import CRASHES_BEFORE_QUARANTINE, EXPIRIES_BEFORE_ALONE
+from core.errors import Conflict, Permanent, Retryable, Uncertain
+from core.ids import new_id
 from core.payments import PaymentMisconfigured
+from tests.worker.crashes import Killed
 from tests.worker.shop import Shop
-from worker import runner
-from worker.backoff import backoff
-from worker.runner import Runner
-from worker.slots import Slots
+from tests.worker.waiting import eventually
+from worker import runner as runner_module
+from worker.runner import Flow, Runner, attempt
 from worker.work import Work
 
 KIND = jobs.CANARY.name
+AWAY = "sqlite:////no/such/folder.db"
+
+
+class Crowd:
+    """A flow whose jobs wait for each other, and which counts how many run at the same time.
+
+    Args:
+        together: how many must be inside before the first may go on.
+    """
+
+    def __init__(self, together: int = 1) -> None:
+        self._lock, self._together, self._full = Lock(), together, Event()
+        self._inside = 0
+        self.most = 0
+        self.company: dict[str, int] = {}
+
+    def __call__(self, work: Work) -> None:
+        """Run one job."""
+        with self._lock:
+            self._inside += 1
+            self.most = max(self.most, self._inside)
+            if self._inside >= self._together:
+                self._full.set()
+        self._full.wait(30)
+        with self._lock:
+            self.company[work.claim.job_id] = self._inside
+            self._inside -= 1
+        succeed(work)
 
 
 def succeed(work: Work) -> None:
@@ -28,253 +63,443 @@ def succeed(work: Work) -> None:
         pass
 
 
-def raising(error: BaseException) -> Callable[[Work], None]:
+def raising(error: Exception) -> Flow:
     def flow(work: Work) -> None:
         raise error
 
     return flow
 
 
-def canary(shop: Shop) -> str:
-    return shop.enqueue(jobs.CANARY).job_id
-
-
-def test_more_jobs_than_slots_all_get_done_and_never_more_at_once(shop: Shop) -> None:
-    busy, most, lock = 0, 0, threading.Lock()
+def holding(go_on: Event, held: str | None = None) -> Flow:
+    """A flow that succeeds, the job `held` (or each) only once it may go on."""
 
     def flow(work: Work) -> None:
-        nonlocal busy, most
-        with lock:
-            busy += 1
-            most = max(most, busy)
-        time.sleep(0.005)
-        with lock:
-            busy -= 1
+        if held in (None, work.claim.job_id):
+            go_on.wait(30)
         succeed(work)
 
-    ids = [canary(shop) for _ in range(12)]
-    Runner(3).run(KIND, ids, flow)
-    assert {shop.job(one).status for one in ids} == {jobs.SUCCEEDED}
-    assert 1 <= most <= 3
+    return flow
 
 
-def test_a_hint_that_is_doubled_runs_its_job_once(shop: Shop) -> None:
-    ran: list[str] = []
+def some(shop: Shop, count: int) -> list[str]:
+    """Ids of fresh jobs."""
+    return [shop.enqueue(jobs.CANARY).job_id for _ in range(count)]
 
-    def flow(work: Work) -> None:
-        ran.append(work.claim.job_id)
-        succeed(work)
 
-    job_id = canary(shop)
-    shop.runner.run(KIND, [job_id, job_id], flow)
+def statuses(shop: Shop, ids: list[str]) -> set[str]:
+    return {shop.job(job_id).status for job_id in ids}
+
+
+def one(shop: Shop, flow: Flow) -> str:
+    """Run one job through the flow; returns its id."""
+    [job_id] = some(shop, 1)
     shop.runner.run(KIND, [job_id], flow)
-    assert ran == [job_id]
+    return job_id
 
 
-def test_what_is_no_id_is_passed_over(shop: Shop) -> None:
-    job_id = canary(shop)
-    shop.runner.run(KIND, ["nonsense", job_id], succeed)
-    assert shop.job(job_id).status == jobs.SUCCEEDED
+def suspect(*ids: str) -> None:
+    """Two workers were lost with these jobs."""
+    with transaction() as conn:
+        conn.execute(update(jobs.jobs).where(jobs.jobs.c.id.in_(ids)).values(expiries=EXPIRIES_BEFORE_ALONE))
 
 
-def test_one_job_that_fails_leaves_the_others_alone(shop: Shop) -> None:
-    bad = canary(shop)
-    good = [canary(shop) for _ in range(4)]
+@contextmanager
+def no_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The database cannot be reached."""
+    with monkeypatch.context() as patch:
+        patch.setenv("DATABASE_URL", AWAY)
+        yield
+
+
+# -- side by side
+
+
+def test_the_jobs_of_a_message_run_side_by_side(shop: Shop) -> None:
+    crowd, ids = Crowd(together=4), some(shop, 4)
+    shop.runner.run(KIND, ids, crowd)
+    assert crowd.most == 4
+    assert statuses(shop, ids) == {jobs.SUCCEEDED}
+
+
+def test_several_messages_together_never_exceed_the_cap(shop: Shop) -> None:
+    crowd, runner = Crowd(together=3), Runner(cap=3)
+    messages = [some(shop, 7) for _ in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda ids: runner.run(KIND, ids, crowd), messages))
+    assert crowd.most == 3
+    assert statuses(shop, [job_id for ids in messages for job_id in ids]) == {jobs.SUCCEEDED}
+    assert runner.slots.take(3) == 3
+
+
+def test_each_job_ends_by_itself(shop: Shop) -> None:
+    slow, *quick = some(shop, 4)
+    go_on = Event()
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(shop.runner.run, KIND, [slow, *quick], holding(go_on, slow))
+        eventually(lambda: statuses(shop, quick) == {jobs.SUCCEEDED}, "the quick ones end")
+        assert shop.job(slow).status == jobs.RUNNING
+        assert not running.done()
+        go_on.set()
+        running.result(30)
+    assert shop.job(slow).status == jobs.SUCCEEDED
+
+
+def test_a_failing_job_does_not_touch_the_others(shop: Shop) -> None:
+    bad, worse, *good = some(shop, 6)
 
     def flow(work: Work) -> None:
         if work.claim.job_id == bad:
-            raise Conflict("not possible")
+            raise Permanent("no")
+        if work.claim.job_id == worse:
+            raise ZeroDivisionError
         succeed(work)
 
-    shop.runner.run(KIND, [bad, *good], flow)
-    failed = shop.job(bad)
-    assert failed.status == jobs.FAILED
-    assert failed.error == Conflict("not possible").as_problem()
-    assert {shop.job(one).status for one in good} == {jobs.SUCCEEDED}
+    shop.runner.run(KIND, [good[0], bad, good[1], worse, *good[2:]], flow)
+    assert (shop.job(bad).status, shop.job(worse).status) == (jobs.FAILED, jobs.QUEUED)
+    assert statuses(shop, good) == {jobs.SUCCEEDED}
+
+
+# -- hints that mean nothing
+
+
+def test_a_hint_may_name_what_is_no_job_no_id_or_done(shop: Shop) -> None:
+    [job_id] = some(shop, 1)
+    done = one(shop, succeed)
+    shop.runner.run(KIND, ["nonsense", 5, None, new_id(), done, job_id, job_id], succeed)
+    assert (shop.job(job_id).attempts, shop.job(done).attempts) == (1, 1)
+    assert shop.runner.slots.take(4) == 4
+
+
+def test_a_message_of_another_kind_leaves_the_job_alone(shop: Shop) -> None:
+    others = [shop.enqueue(jobs.STATISTICS_RECOMPUTE).job_id for _ in range(2)]
+    suspect(others[0])
+    shop.runner.run(KIND, others, succeed)
+    assert statuses(shop, others) == {jobs.QUEUED}
+
+
+def test_a_job_that_is_not_due_waits(shop: Shop) -> None:
+    job_id = one(shop, raising(Retryable("later", delay=60.0)))
+    shop.runner.run(KIND, [job_id], succeed)
+    assert (shop.job(job_id).status, shop.job(job_id).attempts) == (jobs.QUEUED, 1)
+
+
+# -- outcomes
 
 
 @pytest.mark.parametrize(
-    ("error", "attempts"),
+    ("error", "attempts", "least", "most"),
     [
-        (Retryable("later"), 1),
-        (Retryable("asked to wait", delay=3.0, spends_attempt=False), 0),
-        (Uncertain("who knows"), 1),
-        (PaymentMisconfigured("no key", 30.0), 0),
+        (Retryable("later"), 1, 0.8, 1.2),
+        (Retryable("later", delay=20.0), 1, 20.0, 24.0),
+        (Retryable("they asked us to", delay=7.0, spends_attempt=False), 0, 7.0, 8.4),
+        (Uncertain("who knows"), 1, 0.8, 1.2),
+        (RuntimeError("a bug"), 1, 0.8, 1.2),
+        (PaymentMisconfigured("a wrong key"), 0, 30.0, 36.0),
     ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_what_can_be_tried_again_goes_back_to_the_queue(shop: Shop, error: Exception, attempts: int) -> None:
-    job_id = canary(shop)
-    shop.runner.run(KIND, [job_id], raising(error))
-    job = shop.job(job_id)
-    assert (job.status, job.attempts) == (jobs.QUEUED, attempts)
-    assert "retry" in shop.told(job_id)
-    shop.runner.run(KIND, [job_id], succeed)
-    assert shop.job(job_id).status == jobs.QUEUED  # its time has not come
+def test_what_may_pass_is_put_back(shop: Shop, error: Exception, attempts: int, least: float, most: float) -> None:
+    before = shop.clock()
+    row = shop.row(one(shop, raising(error)))
+    assert (row.status, row.attempts, row.lease_token) == (jobs.QUEUED, attempts, None)
+    assert (row.run_at - before).total_seconds() >= least
+    assert (row.run_at - row.clock).total_seconds() <= most
+    assert row.hint_at == row.run_at
+    assert shop.told(row.id)[-1] == "retry"
 
 
-def test_a_bug_is_tried_three_times_and_then_set_aside(shop: Shop) -> None:
-    job_id = canary(shop)
-    for expected in (jobs.QUEUED, jobs.QUEUED, jobs.QUARANTINED):
+def test_a_configuration_that_stripe_refuses_is_an_error_for_an_operator(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    one(shop, raising(PaymentMisconfigured("a wrong key")))
+    assert [record.levelno for record in caplog.records if "configuration" in record.message] == [logging.ERROR]
+
+
+def test_a_final_answer_fails_the_job_with_its_problem(shop: Shop) -> None:
+    refusal = Conflict("already refunded", type="order-refunded")
+    job = shop.job(one(shop, raising(refusal)))
+    assert (job.status, job.error) == (jobs.FAILED, refusal.as_problem())
+    assert job.finished_at is not None
+
+
+@pytest.mark.parametrize("flow", [raising(ZeroDivisionError()), lambda work: None], ids=["raises", "leaves it open"])
+def test_a_bug_is_tried_three_times_and_then_set_aside(shop: Shop, flow: Flow) -> None:
+    job_id = one(shop, flow)
+    for crashes in range(1, CRASHES_BEFORE_QUARANTINE):
+        assert (shop.job(job_id).status, shop.row(job_id).crashes) == (jobs.QUEUED, crashes)
         shop.make_due()
-        shop.runner.run(KIND, [job_id], raising(ZeroDivisionError("bug")))
-        assert shop.job(job_id).status == expected
-    error = shop.job(job_id).error
-    assert error is not None
-    assert (error["status"], "ZeroDivisionError" in error["detail"]) == (500, True)
+        shop.runner.run(KIND, [job_id], flow)
+    job = shop.job(job_id)
+    assert (job.status, job.attempts) == (jobs.QUARANTINED, CRASHES_BEFORE_QUARANTINE)
+    assert job.error is not None
+    assert (job.error["type"], job.error["status"]) == ("quarantined", 500)
+    assert "Error" in job.error["detail"]
 
 
-def test_a_flow_that_leaves_its_job_open_is_a_bug(shop: Shop) -> None:
-    job_id = canary(shop)
-    shop.runner.run(KIND, [job_id], lambda work: None)
-    assert shop.job(job_id).status == jobs.QUEUED
-    assert shop.job(job_id).attempts == 1
+def test_other_troubles_do_not_count_as_crashes(shop: Shop) -> None:
+    flow = raising(Retryable("again", delay=0.0))
+    job_id = one(shop, flow)
+    for _ in range(5):
+        shop.make_due()
+        shop.runner.run(KIND, [job_id], flow)
+    assert (shop.job(job_id).status, shop.row(job_id).crashes, shop.job(job_id).attempts) == (jobs.QUEUED, 0, 6)
 
 
-def test_an_attempt_that_was_replaced_writes_nothing(shop: Shop) -> None:
-    job_id = canary(shop)
-
+def test_a_bug_after_the_end_changes_nothing(shop: Shop) -> None:
     def flow(work: Work) -> None:
-        with transaction() as conn:
-            conn.execute(update(jobs.jobs).values(lease_token="6f0c5d3e-2b4a-4c6d-8e9f-0a1b2c3d4e5f"))
         succeed(work)
-
-    shop.runner.run(KIND, [job_id], flow)
-    assert shop.job(job_id).status == jobs.RUNNING
-    assert "succeeded" not in shop.told(job_id)
-
-
-def test_an_outcome_that_cannot_be_written_is_left_to_the_lease(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def away(*_: object, **__: object) -> None:
-        raise DatabaseUnavailable("away")
-
-    job_id = canary(shop)
-    monkeypatch.setattr(leases, "finish", away)
-    monkeypatch.setattr(leases, "retry", away)
-    shop.runner.run(KIND, [job_id], succeed)
-    assert shop.job(job_id).status == jobs.RUNNING
-    assert "lease will run out" in caplog.text
-
-
-def test_a_bug_while_writing_the_outcome_does_not_stop_the_runner(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    job_id = canary(shop)
-    monkeypatch.setattr(leases, "retry", broken)
-    shop.runner.run(KIND, [job_id], raising(Retryable("later")))
-    assert shop.job(job_id).status == jobs.RUNNING
-    assert "lease will run out" in caplog.text
+    assert shop.job(one(shop, flow)).status == jobs.SUCCEEDED
 
 
-def test_a_database_that_is_away_drops_the_hint(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    job_id = canary(shop)
-    with monkeypatch.context() as patch:
-        patch.setenv("DATABASE_URL", "sqlite:////nowhere/at/all.db")
-        shop.runner.run(KIND, [job_id], succeed)
-    assert "could not claim" in caplog.text
-    shop.runner.run(KIND, [job_id], succeed)  # its slots are free again
-    assert shop.job(job_id).status == jobs.SUCCEEDED
-
-
-def test_a_job_that_lost_two_workers_runs_alone(shop: Shop) -> None:
-    job_id = canary(shop)
+def test_log_lines_and_breadcrumbs_of_an_attempt_carry_its_ids(shop: Shop) -> None:
+    trace, order_id = "0af7651916cd43dd8448eb211c80319c", new_id()
+    request = jobs.Request(id="req_7", traceparent=f"00-{trace}-b7ad6b7169203331-01")
     with transaction() as conn:
-        conn.execute(update(jobs.jobs).values(expiries=leases.EXPIRIES_BEFORE_ALONE))
-    seen: list[int] = []
+        job_id = jobs.enqueue(conn, jobs.CANARY, {}, request=request, order_id=order_id).job_id
+    seen: list[dict[str, str]] = []
 
     def flow(work: Work) -> None:
-        with transaction() as conn:
-            seen.append(conn.execute(jobs.jobs.select()).one().alone)
+        seen.append(logs.bound())
+        monitor.add_breadcrumb("half way", data={"cents": 1})
         succeed(work)
 
     shop.runner.run(KIND, [job_id], flow)
-    assert seen == [True]
-    assert shop.job(job_id).status == jobs.SUCCEEDED
+    assert seen == [{"job_id": job_id, "request_id": "req_7", "order_id": order_id, "trace_id": trace}]
+    assert logs.bound() == {}
+    assert shop.told(job_id) == ["accepted", "claimed", "half way", "succeeded"]
 
 
-def test_a_worker_that_stops_claims_nothing_more(shop: Shop) -> None:
-    job_id = canary(shop)
-    shop.runner.stopping.set()
-    shop.runner.run(KIND, [job_id], succeed)
-    assert shop.job(job_id).status == jobs.QUEUED
+# -- leases
 
 
-def test_who_waits_for_a_slot_when_the_worker_stops_claims_nothing(shop: Shop) -> None:
-    only = Runner(1)
-    first, second = canary(shop), canary(shop)
+def test_an_attempt_that_was_replaced_writes_nothing(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    order = shop.order()
 
     def flow(work: Work) -> None:
-        only.stopping.set()
-        succeed(work)
+        other = Shop()
+        other.recover()
+        other.runner.run(KIND, [work.claim.job_id], succeed)
+        with work.succeed({"mine": True}) as conn:
+            orders.move(conn, order, orders.PAID)
 
-    only.run(KIND, [first, second], flow)
-    assert (shop.job(first).status, shop.job(second).status) == (jobs.SUCCEEDED, jobs.QUEUED)
+    job = shop.job(one(shop, flow))
+    assert (job.status, job.result, job.attempts) == (jobs.SUCCEEDED, {"done": True}, 2)
+    assert shop.look(order).status == orders.PENDING
+    assert "replaced" in caplog.text
 
 
-def test_too_little_of_a_lease_makes_no_call(shop: Shop) -> None:
-    job_id = canary(shop)
-    calls: list[str] = []
+def test_an_attempt_without_time_for_a_call_gives_the_job_back_and_spends_nothing(shop: Shop) -> None:
+    [job_id] = some(shop, 1)
+    with transaction() as conn:
+        [claim] = leases.claim(conn, KIND, [job_id])
 
     def flow(work: Work) -> None:
-        work._last_call_at = time.monotonic() - 1
         work.check_time()
-        calls.append("made")
+        raise AssertionError("it called")
 
-    shop.runner.run(KIND, [job_id], flow)
-    assert calls == []
+    attempt(claim, flow, 60.0, time.monotonic() - 31)
     assert (shop.job(job_id).status, shop.job(job_id).attempts) == (jobs.QUEUED, 0)
 
 
-def test_a_step_renews_the_lease(shop: Shop) -> None:
-    job_id = canary(shop)
+@pytest.mark.usefixtures("database_url")
+def test_the_lease_is_as_long_as_the_runner_was_told() -> None:
+    shop, seen = Shop(lease_seconds=7.0), list[float]()
 
     def flow(work: Work) -> None:
-        before = work._last_call_at
-        with work.step():
-            pass
-        assert work._last_call_at >= before
+        row = shop.row(work.claim.job_id)
+        seen.append((row.lease_expires_at - row.clock).total_seconds())
         succeed(work)
 
-    shop.runner.run(KIND, [job_id], flow)
+    one(shop, flow)
+    assert 0 < seen[0] <= 7
+
+
+# -- poison
+
+
+def test_a_job_that_kills_its_worker_is_set_aside_and_its_company_is_not(shop: Shop) -> None:
+    poison, *good = some(shop, 4)
+    deaths: list[bool] = []
+
+    def flow(work: Work) -> None:
+        if work.claim.job_id == poison:
+            deaths.append(bool(shop.row(poison).alone))
+            raise Killed
+        if len(deaths) < EXPIRIES_BEFORE_ALONE:
+            raise Killed  # the process that they share is gone
+        succeed(work)
+
+    for _ in range(EXPIRIES_BEFORE_ALONE + CRASHES_BEFORE_QUARANTINE):
+        with suppress(Killed):
+            shop.runner.run(KIND, [poison, *good], flow)
+        shop.recover()
+    assert deaths == [False] * EXPIRIES_BEFORE_ALONE + [True] * CRASHES_BEFORE_QUARANTINE
+    assert shop.job(poison).status == jobs.QUARANTINED
+    shop.runner.run(KIND, good, succeed)
+    assert statuses(shop, good) == {jobs.SUCCEEDED}
+    assert {shop.row(job_id).crashes for job_id in good} == {0}
+
+
+def test_suspects_run_alone_after_the_others(shop: Shop) -> None:
+    ids = some(shop, 6)
+    suspect(ids[0], ids[3])
+    crowd = Crowd()
+    shop.runner.run(KIND, ids, crowd)
+    assert (crowd.company[ids[0]], crowd.company[ids[3]]) == (1, 1)
+    assert list(crowd.company)[-2:] == [ids[0], ids[3]] or list(crowd.company)[-2:] == [ids[3], ids[0]]
+    assert statuses(shop, ids) == {jobs.SUCCEEDED}
+    assert shop.runner.slots.take(4) == 4
+
+
+def test_nothing_starts_beside_a_suspect(shop: Shop) -> None:
+    doubtful, other = some(shop, 2)
+    suspect(doubtful)
+    go_on = Event()
+    with ThreadPoolExecutor(2) as threads:
+        alone = threads.submit(shop.runner.run, KIND, [doubtful], holding(go_on))
+        eventually(lambda: shop.job(doubtful).status == jobs.RUNNING, "the suspect runs")
+        beside = threads.submit(shop.runner.run, KIND, [other], succeed)
+        assert shop.job(other).status == jobs.QUEUED
+        go_on.set()
+        alone.result(30)
+        beside.result(30)
+    assert statuses(shop, [doubtful, other]) == {jobs.SUCCEEDED}
+
+
+# -- stopping
+
+
+def test_a_worker_that_stops_claims_nothing_more_and_finishes_what_runs(shop: Shop) -> None:
+    runner, ids, both = Runner(cap=2), some(shop, 6), Crowd(together=2)
+
+    def flow(work: Work) -> None:
+        runner.stopping.set()
+        both(work)
+
+    runner.run(KIND, ids, flow)
+    assert [shop.job(job_id).status for job_id in ids] == [jobs.SUCCEEDED] * 2 + [jobs.QUEUED] * 4
+    runner.run(KIND, ids, succeed)
+    assert statuses(shop, ids[2:]) == {jobs.QUEUED}
+
+
+def stopped_while_waiting(shop: Shop, cap: int, second: str, waits: Callable[[Runner], object]) -> str:
+    """One job runs and another's message waits when the worker is told to stop; returns what became of the first."""
+    runner, [first], go_on = Runner(cap), some(shop, 1), Event()
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(runner.run, KIND, [first], holding(go_on))
+        eventually(lambda: shop.job(first).status == jobs.RUNNING, "the first runs")
+        waiting = threads.submit(runner.run, KIND, [second], succeed)
+        eventually(lambda: waits(runner), "the second waits")
+        runner.stopping.set()
+        go_on.set()
+        running.result(30)
+        waiting.result(30)
+    return shop.job(first).status
+
+
+def test_a_message_that_waits_for_a_slot_while_the_worker_stops_is_left(shop: Shop) -> None:
+    [job_id] = some(shop, 1)
+    assert stopped_while_waiting(shop, 1, job_id, waiters) == jobs.SUCCEEDED
+    assert shop.job(job_id).status == jobs.QUEUED
+
+
+def test_a_suspect_that_waits_to_be_alone_while_the_worker_stops_is_left(shop: Shop) -> None:
+    [job_id] = some(shop, 1)
+    suspect(job_id)
+    assert stopped_while_waiting(shop, 2, job_id, lambda runner: runner.slots._alone) == jobs.SUCCEEDED
+    assert shop.job(job_id).status == jobs.QUEUED
+
+
+def waiters(runner: Runner) -> int:
+    """How many wait for a slot."""
+    return len(vars(runner.slots._changed)["_waiters"])
+
+
+# -- without a database
+
+
+def test_a_database_that_is_away_loses_a_hint_and_no_job(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    [job_id] = some(shop, 1)
+    with no_database(monkeypatch):
+        shop.runner.run(KIND, [job_id], succeed)
+    assert shop.runner.slots.take(4) == 4
+    assert (shop.job(job_id).status, shop.job(job_id).attempts) == (jobs.QUEUED, 0)
+
+
+def test_a_database_that_is_away_for_a_moment_puts_the_job_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flow(work: Work) -> None:
+        with no_database(monkeypatch):
+            succeed(work)
+
+    job = shop.job(one(shop, flow))
+    assert (job.status, job.attempts) == (jobs.QUEUED, 1)
+
+
+def test_an_outcome_that_cannot_be_written_leaves_the_job_to_its_lease(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = os.environ["DATABASE_URL"]
+
+    def flow(work: Work) -> None:
+        monkeypatch.setenv("DATABASE_URL", AWAY)
+        succeed(work)
+
+    job_id = one(shop, flow)
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert shop.job(job_id).status == jobs.RUNNING
+    assert "could not be written" in caplog.text
+    assert shop.recover() == [job_id]
+    shop.runner.run(KIND, [job_id], succeed)
     assert shop.job(job_id).status == jobs.SUCCEEDED
 
 
-def test_whoever_runs_alone_has_the_process_to_itself() -> None:
-    slots, order = Slots(2), list[str]()
-    assert slots.take(1) == 1
-    waiting = threading.Event()
+def test_a_bug_in_the_bookkeeping_leaves_the_job_to_its_lease(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    def flow(work: Work) -> None:
+        work._crumbs = [{"no": "message"}]
+        succeed(work)
 
-    def alone() -> None:
-        waiting.set()
-        with slots.alone():
-            order.append("alone")
-
-    thread = threading.Thread(target=alone)
-    thread.start()
-    waiting.wait()
-    order.append("company")
-    slots.give()
-    thread.join(10)
-    assert order == ["company", "alone"]
-    assert slots.take(5) == 2
+    job_id = one(shop, flow)
+    assert shop.job(job_id).status == jobs.RUNNING
+    assert [record.levelno for record in caplog.records if "could not be written" in record.message] == [logging.ERROR]
 
 
-def test_the_distance_grows_to_five_minutes() -> None:
-    assert 0.8 <= backoff(1) <= 1.2
-    assert 3.2 <= backoff(3) <= 4.8
-    assert 240 <= backoff(50) <= 360
+def test_suspects_are_left_while_the_database_is_away(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    running, doubtful = some(shop, 2)
+    suspect(doubtful)
+    url = os.environ["DATABASE_URL"]
+
+    def flow(work: Work) -> None:
+        succeed(work)
+        monkeypatch.setenv("DATABASE_URL", AWAY)
+
+    shop.runner.run(KIND, [running, doubtful], flow)
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert (shop.job(running).status, shop.job(doubtful).status) == (jobs.SUCCEEDED, jobs.QUEUED)
 
 
-def test_a_process_has_one_runner_until_it_is_configured_anew() -> None:
-    runner.configure(3)
-    first = runner.runner()
-    assert first is runner.runner()
-    assert first.slots.cap == 3
-    runner.configure(4)
-    assert runner.runner() is not first
+# -- one per process
+
+
+def test_a_process_has_one_runner_and_a_forked_child_its_own() -> None:
+    runner_module.configure(3, 9.0)
+    mine = runner_module.runner()
+    assert runner_module.runner() is mine
+    assert (mine.slots.cap, mine.lease_seconds) == (3, 9.0)
+    child = os.fork()
+    if child == 0:
+        theirs = runner_module.runner()
+        same_word = theirs.stopping is mine.stopping
+        os._exit(0 if theirs is not mine and theirs.slots.cap == 3 and same_word else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert runner_module.runner() is mine
+
+
+def test_configuring_again_makes_a_fresh_runner_that_does_not_stop() -> None:
+    runner_module.configure(1)
+    runner_module.stopping.set()
+    assert runner_module.runner().stopping.is_set()
+    runner_module.configure(2)
+    assert not runner_module.runner().stopping.is_set()
+    assert runner_module.runner().slots.cap == 2

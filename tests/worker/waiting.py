@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-BOUND_SECONDS = 30.0
+BOUND_SECONDS = 60.0
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:

@@ -22,7 +22,7 @@ routes = Routes("Findings")
     answers={200: (answers.Findings,)},
 )
 def list_findings(caller: Caller, query: FindingsQuery) -> Response:
-    """List the findings of the account and those that belong to no known account, oldest first, at most a hundred."""
+    """List the account's findings, oldest first, at most a hundred."""
     status = None if query.status == "all" else query.status
     with reading() as conn:
         found = findings.listed(conn, caller.account_id, status)

@@ -123,7 +123,9 @@ def _compare_listed_intent(work: Work, intent: dict[str, Any]) -> None:
 def _compare_listed_refund(work: Work, seen: dict[str, Any]) -> None:
     with reading() as conn:
         paid = payments.of_intent(conn, seen["payment_intent"]) if seen.get("payment_intent") else None
-        mine = refunds.of_stripe(conn, seen["id"], (seen.get("metadata") or {}).get("refund_id"))
+        mine = refunds.of_stripe(
+            conn, seen["id"], (seen.get("metadata") or {}).get("refund_id"), paid.id if paid else None
+        )
         if mine is not None and (_refund_agrees(mine, seen) or _is_worked_on(conn, mine)):
             return
     if paid is None:
@@ -153,7 +155,7 @@ def _missing_locally(work: Work, seen: dict[str, Any]) -> None:
 
 def _import_or_compare(conn: Connection, paid: Payment, seen: dict[str, Any]) -> None:
     order = orders.lock(conn, paid.account_id, paid.order_id)
-    mine = refunds.of_stripe(conn, seen["id"], (seen.get("metadata") or {}).get("refund_id"))
+    mine = refunds.of_stripe(conn, seen["id"], (seen.get("metadata") or {}).get("refund_id"), paid.id)
     if mine is not None:
         _compare_refund(conn, mine.id, seen)
         return

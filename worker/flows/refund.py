@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from core import cache, get_logger, monitor, payment
+from core.clock import utcnow
 from core.crashpoints import crash_point
 from core.database import reading
 from core.domain import orders, payments, refunds
@@ -17,6 +19,9 @@ from worker.flows.evidence import insist_on_stripe, marked, too_old
 from worker.work import Work
 
 logger = get_logger(__name__)
+
+INDETERMINATE = timedelta(hours=1)
+"""Stripe calls a 500 indeterminate and may finish the work later: before this an empty list proves nothing."""
 
 
 def create_refund(work: Work) -> None:
@@ -107,11 +112,13 @@ def _find_or_post(work: Work, row: Refund, params: dict[str, Any]) -> dict[str, 
 
 
 def _resolve(work: Work, row: Refund, params: dict[str, Any], error: PaymentUnknown) -> dict[str, Any] | None:
+    # Stripe keeps this error for the key; nothing listed an hour later proves that nothing was made with it.
+    final = error.replayed and utcnow() - row.epoch_at > INDETERMINATE
     found = _look(work, params) if error.replayed else None
     if found is not None:
         return found
     with work.again(backoff(work.claim.attempt), str(error)) as conn:
-        if error.replayed:  # Stripe keeps this error for the key, and nothing was made with it
+        if final:
             refunds.advance(conn, row)
         refunds.change(conn, row, status=refunds.UNKNOWN, detail=str(error))
     crash_point("refund.unknown")

@@ -14,7 +14,7 @@ from core.database import reading
 from core.domain import leases, orders, payments, refunds, webhooks
 from core.domain.orders import Order
 from core.domain.payments import Payment
-from core.domain.settlement import dispute_seen, intent_seen, ours, refund_seen
+from core.domain.settlement import dispute_seen, intent_seen, mismatch, ours, refund_seen
 from core.domain.webhooks import WebhookEvent
 from core.errors import Retryable
 from core.payments import PaymentRefused
@@ -70,8 +70,9 @@ def _intent(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     if event.type == "payment_intent.created" and row.payment_intent_id:
         _close(work, event, webhooks.PROCESSED, row)  # our own call's answer said it all
         return
-    if not (event.type in TERMINAL and event.api_version == payment.api_version):
-        _before_reading(work, row)
+    _before_reading(work, row)
+    told = event.type in TERMINAL and event.api_version == payment.api_version
+    if not told or mismatch(row, seen, payment.livemode()):  # every conflict is settled by Stripe itself
         seen = payment.retrieve_payment_intent(seen["id"])
 
     def apply(conn: Connection, order: Order) -> str | None:
@@ -102,7 +103,7 @@ def _refunds_seen(row: Payment, found: list[dict[str, Any]]) -> Apply:
     def apply(conn: Connection, order: Order) -> str | None:
         doubts = []
         for seen in found:
-            mine = refunds.of_stripe(conn, seen["id"], (seen.get("metadata") or {}).get("refund_id"))
+            mine = refunds.of_stripe(conn, seen["id"], (seen.get("metadata") or {}).get("refund_id"), row.id)
             doubts.append(refund_seen(conn, order, mine or refunds.adopt(conn, row, seen), seen))
         return next((doubt for doubt in doubts if doubt), None)
 

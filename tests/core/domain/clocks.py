@@ -20,8 +20,8 @@ SHIFTED = """
     CREATE TABLE IF NOT EXISTS shifted.clock (seconds double precision NOT NULL);
     DELETE FROM shifted.clock;
     INSERT INTO shifted.clock VALUES (0);
-    CREATE OR REPLACE FUNCTION shifted.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
-    $$ SELECT pg_catalog.clock_timestamp() + (SELECT seconds FROM shifted.clock) * interval '1 second' $$;
+    CREATE OR REPLACE FUNCTION shifted.statement_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+    $$ SELECT pg_catalog.statement_timestamp() + (SELECT seconds FROM shifted.clock) * interval '1 second' $$;
 """
 
 

@@ -17,6 +17,8 @@ from tests.core.domain import shop
 
 pytestmark = pytest.mark.usefixtures("database_url")
 
+OUR_ID = "019b7a5e-0d3c-7a10-8a4e-5f1c2b3d4e5f"
+
 
 def status(order: Order) -> str:
     with reading() as conn:
@@ -406,9 +408,11 @@ def test_a_status_that_this_api_version_does_not_have_is_a_bug(paid_one: tuple[O
 
 @pytest.mark.parametrize(
     ("metadata", "expected"),
-    [({"order_id": "1"}, True), ({"payment_id": "1"}, True), ({"refund_id": "1"}, True), ({"cart": "1"}, False),
-     ({}, False), (None, False)],
+    [({"payment_id": OUR_ID}, True), ({"refund_id": OUR_ID}, True), ({"payment_id": "1"}, False),
+     ({"order_id": OUR_ID}, False), ({"cart": "1"}, False), ({}, False), (None, False)],
 )  # fmt: skip
-def test_an_object_is_ours_when_it_carries_one_of_our_ids(metadata: dict[str, str] | None, expected: bool) -> None:
+def test_an_object_is_ours_when_it_carries_the_id_of_a_payment_or_refund_of_ours(
+    metadata: dict[str, str] | None, expected: bool
+) -> None:
     assert ours({"id": "pi_1", "metadata": metadata}) is expected
     assert not ours({"id": "pi_1"})

@@ -104,3 +104,23 @@ def test_the_database_knows_the_statuses() -> None:
 def test_a_job_that_names_no_event_is_a_bug() -> None:
     with reading() as conn, pytest.raises(LookupError):
         webhooks.get(conn, "evt_none")
+
+
+def test_what_was_rejected_under_a_wrong_key_is_taken_back_when_it_comes_again() -> None:
+    assert receive(accepted=False) is None
+    again = receive(accepted=True)
+    assert again is not None
+    assert again.fresh
+    with reading() as conn:
+        assert webhooks.get(conn, "evt_1").status == webhooks.RECEIVED
+    assert (count("webhook_events"), count("jobs")) == (1, 1)
+    third = receive(accepted=True)
+    assert third is not None
+    assert (third.job_id, third.fresh) == (again.job_id, False)
+
+
+def test_many_deliveries_of_a_rejected_event_take_it_back_once() -> None:
+    receive(accepted=False)
+    taken = [one for one in race(8, lambda _: receive()) if one is not None]
+    assert sum(one.fresh for one in taken) == 1
+    assert count("jobs") == 1

@@ -16,6 +16,8 @@ from tests.worker.crashes import KillAt
 from tests.worker.shop import Shop
 from tests.worker.stripe import Stripe, fault
 
+LOST = "019b7a5e-0d3c-7a10-8a4e-5f1c2b3d4e5f"
+
 
 def compare(shop: Shop) -> Job:
     """One run of the job."""
@@ -272,12 +274,18 @@ def test_a_refund_that_stripe_does_not_know_is_left_open(shop: Shop, stripe: Str
     assert found(shop) == [(findings.MISSING_AT_STRIPE, "re_gone", findings.OPEN)]
 
 
+def test_an_order_id_alone_makes_an_object_nobody_elses_business(shop: Shop, stripe: Stripe) -> None:
+    stripe.post("/v1/payment_intents", amount=500, currency="usd", **{"metadata[order_id]": "WC-1001"})
+    compare(shop)
+    assert found(shop) == []
+
+
 def test_objects_with_our_ids_that_we_do_not_know_are_left_open(shop: Shop, stripe: Stripe) -> None:
     lost = stripe.post(
         "/v1/payment_intents", amount=500, currency="usd", confirm="true", payment_method="pm_card_visa",
-        **{"metadata[order_id]": "lost"},
+        **{"metadata[payment_id]": LOST},
     )  # fmt: skip
-    refund = stripe.post("/v1/refunds", payment_intent=lost["id"], **{"metadata[refund_id]": "lost"})
+    refund = stripe.post("/v1/refunds", payment_intent=lost["id"], **{"metadata[refund_id]": LOST})
     compare(shop)
     assert found(shop) == [
         (findings.MISSING_LOCALLY, lost["id"], findings.OPEN),
