@@ -161,7 +161,8 @@ def retry(
         "detail": detail,
         "attempts": jobs.c.attempts - (0 if spends_attempt else 1),
         "crashes": jobs.c.crashes + (1 if crashed else 0),
-        "expiries": 0,  # its worker came back: whatever ended the ones before, this job did not
+        # Its worker came back: whatever ended the ones before, this job did not.
+        "expiries": jobs.c.expiries if crashed else 0,
     }
     _write(conn, claim, update(jobs).values(**values, **_RELEASED))
     again = Note("retry", {"reason": detail, "delay": round(delay, 3)})

@@ -80,14 +80,14 @@ def test_a_closed_finding_opens_again_only_when_it_looks_different() -> None:
     assert [one.detail for one in listed()] == [{"stripe": {"amount": 2, "status": "x"}}]
 
 
-def test_an_account_sees_its_own_findings_and_those_of_nobody_known() -> None:
+def test_an_account_sees_its_own_findings_only() -> None:
     with transaction() as conn:
         order = shop.place(conn)
     record(object_id="mine", account_id="acme", order_id=order.id)
     record(object_id="theirs", account_id="other")
     record(kind=MISSING_LOCALLY, object_id="nobodys")
-    assert [one.object_id for one in listed("acme")] == ["mine", "nobodys"]
-    assert [one.object_id for one in listed("acme", limit=1)] == ["mine"]
+    assert [one.object_id for one in listed("acme")] == ["mine"]
+    assert len(listed(limit=1)) == 1
     assert len(listed()) == 3
     assert listed("acme")[0].order_id == order.id
 

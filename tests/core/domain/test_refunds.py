@@ -252,10 +252,11 @@ def test_a_refund_is_found_by_stripes_id_and_before_that_by_ours_in_the_metadata
     with transaction() as conn:
         assert refunds.of_stripe(conn, "re_1") is None
         assert refunds.of_stripe(conn, "re_1", "nonsense") is None
-        assert refunds.of_stripe(conn, "re_1", refund.id) == refund
+        assert refunds.of_stripe(conn, "re_1", refund.id, refund.payment_id) == refund
+        assert refunds.of_stripe(conn, "re_1", refund.id, new_id()) is None  # of another payment
         refunds.change(conn, refund, stripe_refund_id="re_1")
         assert refunds.of_stripe(conn, "re_1") == refunds.get(conn, refund.id)
-        assert refunds.of_stripe(conn, "re_2", refund.id) is None
+        assert refunds.of_stripe(conn, "re_2", refund.id, refund.payment_id) is None
 
 
 def test_a_refund_made_at_stripe_is_imported_once_and_counts(order: Order) -> None:
