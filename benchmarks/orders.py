@@ -1,0 +1,176 @@
+"""Rows of the product's own schema in bulk, as its domain functions would have left them.
+
+Made inside the server, so that ten million need no client. Ids are UUIDv7 of the row's own time, as in life, so that
+indexes grow as they would.
+"""
+
+from __future__ import annotations
+
+from benchmarks.postgres import Database, free_bytes
+from benchmarks.wire import Target
+
+AMOUNT = 1050
+BATCH = 500_000
+SPARE_BYTES = 5 << 30
+"""What loading leaves free on the disk."""
+SAMPLE = 10_000
+"""Rows after which the size of the rest is known."""
+
+# A UUIDv7 of second `at`; `kind` and `number` take the place of its random bits.
+_FUNCTIONS = """
+CREATE OR REPLACE FUNCTION pg_temp.id(kind text, number bigint, at double precision) RETURNS uuid
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT (lpad(to_hex((at * 1000)::bigint), 12, '0') || '7' || substr(md5(kind || number), 1, 3) || '8'
+            || substr(md5(kind || number), 4, 15))::uuid $$;
+"""
+_ACCOUNT = """
+INSERT INTO accounts (id, created_at) VALUES ('default', now()) ON CONFLICT DO NOTHING
+"""
+_USERS = """
+INSERT INTO users (id, account_id, email, email_folded, full_name, stripe_customer_id, created_at)
+SELECT pg_temp.id('user', n, {at}), 'default', 'customer' || n || '@example.com', 'customer' || n || '@example.com',
+       'Ada Lovelace', 'cus_own' || n, to_timestamp({at}) FROM generate_series({first}, {last}) n
+"""
+_ORDERS = """
+INSERT INTO orders (id, account_id, user_id, status, disputed, currency, total, items, metadata, fingerprint,
+    created_at)
+SELECT pg_temp.id('order', n, {at}), 'default', pg_temp.id('user', n, {at}), '{status}', false, 'usd', 1050,
+       '[{{"name": "book", "unit_amount": 1050, "quantity": 1}}]', '{{}}', repeat('0', 64), to_timestamp({at})
+FROM generate_series({first}, {last}) n
+"""
+_PAYMENTS = """
+INSERT INTO payments (id, account_id, order_id, status, amount, currency, amount_received, epoch, epoch_at, params,
+    payment_intent_id, charge_id, client_secret, test_mode, created_at, updated_at, check_at)
+SELECT pg_temp.id('payment', n, {at}), 'default', pg_temp.id('order', n, {at}), '{status}', 1050, 'usd', {received}, 0,
+       to_timestamp({at}), jsonb_build_object('amount', 1050, 'currency', 'usd', 'customer_id', 'cus_own' || n,
+       'metadata', jsonb_build_object('order_id', pg_temp.id('order', n, {at}), 'user_id', pg_temp.id('user', n, {at}),
+       'payment_id', pg_temp.id('payment', n, {at}), 'job_id', pg_temp.id('job', n, {at}))),
+       'pi_own' || lpad(n::text, 20, '0'), {charge}, 'pi_own' || lpad(n::text, 20, '0') || '_secret_bench', false,
+       to_timestamp({at}), to_timestamp({at}), now() + interval '1 day' FROM generate_series({first}, {last}) n
+"""
+_JOBS = """
+INSERT INTO jobs (id, account_id, kind, queue, args, order_id, status, run_at, hint_at, hints, attempts, expiries,
+    crashes, alone, idempotency_scope, idempotency_key, fingerprint, request_id, result, created_at, started_at,
+    finished_at)
+SELECT pg_temp.id('job', n, {at}), 'default', 'payments.create', 'payments',
+       jsonb_build_object('order_id', pg_temp.id('order', n, {at}), 'payment_id', pg_temp.id('payment', n, {at})),
+       pg_temp.id('order', n, {at}), 'succeeded', to_timestamp({at}), to_timestamp({at} + 5), 1, 1, 0, 0, false,
+       'POST /orders/{{id}}/checkout', 'old-' || n, repeat('0', 64), pg_temp.id('request', n, {at})::text,
+       jsonb_build_object('order_id', pg_temp.id('order', n, {at}), 'total', 1050, 'currency', 'usd',
+       'client_secret', 'pi_own' || lpad(n::text, 20, '0') || '_secret_bench',
+       'payment_intent_id', 'pi_own' || lpad(n::text, 20, '0')), to_timestamp({at}), to_timestamp({at}),
+       to_timestamp({at}) FROM generate_series({first}, {last}) n
+"""
+_TIMELINE = """
+INSERT INTO job_events (job_id, at, what, data)
+SELECT pg_temp.id('job', n, {at}), to_timestamp({at}), 'succeeded', NULL FROM generate_series({first}, {last}) n
+"""
+_LEDGER = """
+INSERT INTO ledger_transfers (id, account_id, order_id, kind, cause, currency, debit, credit, amount, posted_at)
+SELECT pg_temp.id('ledger', n, {at}), 'default', pg_temp.id('order', n, {at}), 'payment',
+       'pi_own' || lpad(n::text, 20, '0'), 'usd', 'stripe_balance', 'sales', 1050, to_timestamp({at})
+FROM generate_series({first}, {last}) n
+"""
+_TARGETS = """
+SELECT pg_temp.id('order', n, %(at)s), pg_temp.id('payment', n, %(at)s), 'pi_own' || lpad(n::text, 20, '0')
+FROM generate_series(%(first)s::bigint, %(last)s::bigint) n ORDER BY n
+"""
+OLD_BEGAN = 1_700_000_000
+"""Unix time of the first old order; they come a second apart."""
+
+
+class NoRoom(Exception):
+    """The disk would not hold the rows that were asked for."""
+
+
+class Orders:
+    """Makes orders, with consecutive numbers, in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._next = 1
+        self._old = 0
+        database.script(_FUNCTIONS)
+        # A loader of ours checks nothing that the server checks for others, and may take its time.
+        database.script("SET statement_timeout = 0")
+
+    def pending(self, count: int) -> list[Target]:
+        """Orders of returning customers, made now, that nobody has checked out."""
+        return self._made(count, [_USERS, _ORDERS], "pending")
+
+    def awaiting_payment(self, count: int) -> list[Target]:
+        """Orders whose PaymentIntent exists and waits for its customer."""
+        return self._made(count, [_USERS, _ORDERS, _PAYMENTS], "awaiting_payment")
+
+    def forget(self) -> None:
+        """The tables were emptied."""
+        self._old = 0
+
+    def grow_to(self, count: int) -> float:
+        """Have `count` old, paid orders, each with its job, payment, timeline and ledger line.
+
+        Returns:
+            Bytes per order, indexes included.
+
+        Raises:
+            NoRoom: the disk is too small for them.
+        """
+        if count <= self._old:
+            return self._bytes_per_order()
+        definitions = self._without_indexes()
+        try:
+            while self._old < count:
+                more = min(BATCH, count - self._old) if self._old >= SAMPLE else min(SAMPLE, count - self._old)
+                self._old_batch(more)
+                self._check_room(count)
+        finally:
+            for definition in definitions:
+                self._database.script(definition)
+        self._database.script("VACUUM ANALYZE")
+        return self._bytes_per_order()
+
+    def _made(self, count: int, statements: list[str], status: str) -> list[Target]:
+        at = float(self._database.one("SELECT extract(epoch FROM date_trunc('second', now()))"))
+        first, last = self._next, self._next + count - 1
+        self._next += count
+        number = {"at": f"{at}::float8", "first": 10**9 + first, "last": 10**9 + last}
+        payment = {"received": 0, "charge": "NULL"}
+        self._database.script(_ACCOUNT)
+        for statement in statements:
+            shown = "requires_payment" if statement is _PAYMENTS else status
+            self._database.script(statement.format(**number, **payment, status=shown))
+        found = self._database.rows(_TARGETS, {"at": at, "first": number["first"], "last": number["last"]})
+        return [
+            Target(order_id=str(order), payment_id=str(payment_id), intent_id=intent, amount=AMOUNT)
+            for order, payment_id, intent in found
+        ]
+
+    def _old_batch(self, count: int) -> None:
+        number = {"at": f"({OLD_BEGAN} + n)::float8", "first": self._old + 1, "last": self._old + count}
+        payment = {"received": AMOUNT, "charge": "'ch_own' || n"}
+        self._database.script("SET session_replication_role = replica")  # foreign keys hold by construction
+        self._database.script(_ACCOUNT)
+        for statement in (_USERS, _ORDERS, _PAYMENTS, _JOBS, _TIMELINE, _LEDGER):
+            status = "succeeded" if statement is _PAYMENTS else "paid"
+            self._database.script(statement.format(**number, **payment, status=status))
+        self._database.script("SET session_replication_role = origin")
+        self._old += count
+
+    def _without_indexes(self) -> list[str]:
+        found = self._database.rows(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND NOT EXISTS"
+            " (SELECT FROM pg_constraint WHERE conname = indexname) AND tablename = ANY(%s)",
+            (["users", "orders", "payments", "jobs", "job_events", "ledger_transfers"],),
+        )
+        for name, _ in found:
+            self._database.script(f'DROP INDEX "{name}"')
+        return [definition for _, definition in found]
+
+    def _check_room(self, count: int) -> None:
+        free = free_bytes(self._database)
+        needed = (count - self._old) * self._bytes_per_order() * 1.5 + SPARE_BYTES  # indexes and sorting come later
+        if free is not None and free < needed:
+            raise NoRoom(f"{count:,} orders need {needed / 1e9:.0f} GB more and the disk has {free / 1e9:.0f} GB free")
+
+    def _bytes_per_order(self) -> float:
+        return float(self._database.one("SELECT pg_database_size(current_database())")) / max(self._old, 1)

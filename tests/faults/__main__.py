@@ -1,0 +1,91 @@
+"""`python -m tests.faults`: run cases under faults, print one table, and say how each failure is replayed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.faults import everything, evidence
+from tests.faults.cases import CASES
+from tests.faults.report import Row, show
+from tests.faults.run import PATIENCE
+
+
+def main() -> int:
+    """Run what was asked for; the exit status is 1 when a promise was broken."""
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    folder = Path(tempfile.mkdtemp(prefix="counterfoil-faults-"))
+    folder.chmod(0o755)  # PostgreSQL's user passes through
+    rows: list[Row] = []
+    try:
+        for row in _rows(options, folder):
+            rows.append(row)
+            print(row.line(), flush=True)
+    finally:
+        results = options.results or folder / "results.json"
+        results.write_text(json.dumps([row.shown() for row in rows], indent=1))
+    if len(rows) > 1:
+        print(show(rows), flush=True)
+    bad = [row for row in rows if not row.holds]
+    print(f"{len(rows) - len(bad)} of {len(rows)} rows hold; results: {results}", flush=True)
+    if not bad and not options.keep:
+        _sweep_up(folder)
+    return 1 if bad or not rows else 0
+
+
+def _rows(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
+    if options.case is None:
+        yield from everything.rows(folder, options.seed)
+    elif options.case == "crash-points":
+        yield from evidence.crash_points(
+            folder,
+            options.database,
+            options.broker,
+            options.seeds,
+            options.points,
+            options.together,
+        )
+    elif options.case == "mutants":
+        yield from evidence.mutants(folder, options.points, options.seeds)
+    else:
+        yield evidence.one(
+            folder,
+            options.case,
+            options.database,
+            options.broker,
+            options.seed,
+            options.operations,
+            options.patience,
+        )
+
+
+def _sweep_up(folder: Path) -> None:
+    for kept in folder.glob("*/"):
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--case", choices=[*CASES, "crash-points", "mutants"], help="one case; all without it")
+    parser.add_argument("--seed", type=int, default=1, help="of everything that is random")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="of crash points and mutants")
+    parser.add_argument("--points", nargs="+", help="only these crash points, or mutants")
+    parser.add_argument("--together", action="store_true", help="all crash points in one run")
+    parser.add_argument("--operations", type=int, help="how many, at least")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--broker", choices=["filesystem", "redis", "rabbitmq"], help="else what suits the case")
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds for everything to come to rest")
+    parser.add_argument("--results", type=Path, help="file for the figures as JSON")
+    parser.add_argument("--keep", action="store_true", help="keep logs and histories of runs that held, too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""The product's programs as the harness runs them: the same code, with shorter periods and room for a few accidents.
+
+`celery -A tests.faults.programs worker`, `... beat`, and `granian tests.faults.programs:create_app`. The environment:
+FAULTS_PERIOD (seconds between reconciliations), FAULTS_HOURS (by which this machine's and the database's clocks are
+ahead), and an order with the metadata `poison` kills the worker that charges it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from core import clock, database
+from core.database import reading
+from core.domain import orders, payments, refunds
+from core.payments import signature
+
+PERIOD = int(os.environ.get("FAULTS_PERIOD", "10"))
+HOURS = float(os.environ.get("FAULTS_HOURS", "0"))
+
+
+def _later() -> None:
+    """Move this process, and what it takes for the database's clock, ahead by FAULTS_HOURS."""
+    today = clock.utcnow
+
+    def moved() -> datetime:
+        return today() + timedelta(hours=HOURS)
+
+    clock.utcnow = moved
+    vars(signature)["time"] = SimpleNamespace(time=lambda: time.time() + HOURS * 3600)  # all it uses of it
+
+    @compiles(database.now, "sqlite")
+    def _now_sqlite(element: object, compiler: SQLCompiler, **kw: Any) -> str:
+        return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', '{HOURS} hours') || '000')"
+
+    @compiles(database.now_plus, "sqlite")
+    def _plus_sqlite(element: Any, compiler: SQLCompiler, **kw: Any) -> str:
+        seconds = compiler.process(element.clauses, **kw)
+        return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', '{HOURS} hours', ({seconds}) || ' seconds') || '000')"
+
+    @compiles(database.now, "postgresql")
+    def _now_postgresql(element: object, compiler: SQLCompiler, **kw: Any) -> str:
+        return f"(clock_timestamp() + interval '{HOURS} hours')"
+
+    @compiles(database.now_plus, "postgresql")
+    def _plus_postgresql(element: Any, compiler: SQLCompiler, **kw: Any) -> str:
+        seconds = compiler.process(element.clauses, **kw)
+        return f"(clock_timestamp() + interval '{HOURS} hours' + make_interval(secs => {seconds}))"
+
+
+if HOURS:
+    _later()  # before anybody imports the clock by name
+for module in (payments, refunds):
+    vars(module)["FIRST_CHECK_SECONDS"] = min(PERIOD, 600)
+
+
+def create_app() -> Any:
+    """The web's application."""
+    import web
+
+    return web.create_app()
+
+
+def _worker_app() -> Any:
+    from core.domain import jobs
+    from worker import app, flows, schedule
+
+    for kind in (jobs.RECONCILE_EVENTS, jobs.RECONCILE_OBJECTS, jobs.STATISTICS_RECOMPUTE):
+        schedule.PERIODS[kind.name] = PERIOD
+    for entry in app.conf.beat_schedule.values():
+        entry["schedule"] = min(entry["schedule"], max(PERIOD / 2, 1.0))
+    flows.FLOWS[jobs.PAYMENT_CREATE.name] = _deadly(flows.FLOWS[jobs.PAYMENT_CREATE.name])
+    return app
+
+
+def _deadly(flow: Any) -> Any:
+    def run(work: Any) -> None:
+        with reading() as conn:
+            order = orders.find(conn, work.claim.account_id, work.claim.order_id)
+        if order is not None and order.metadata.get("poison"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        flow(work)
+
+    return run
+
+
+def __getattr__(name: str) -> Any:
+    # Built when Celery asks for it: the web must not import the worker.
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = app = _worker_app()
+    return app

@@ -1,0 +1,277 @@
+"""All programs of one run, real processes under a supervisor: started, broken on request, and cleared away."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from stack import readiness
+from stack.keeper import Backoff, Keeper
+from stack.program import ROOT, Program
+from tests.core.private_redis import PrivateRedis
+from tests.faults import points
+from tests.faults.proxy import Proxy
+from tests.faults.servers import PostgreSQL, RabbitMQ, descendants, free_port
+
+SECRET_KEY, PUBLISHABLE_KEY, API_KEY = "sk_test_faults", "pk_test_faults", "faults-operator-key"
+START_SECONDS = 90.0
+POOLS = {"sqlite": ("threads", 16), "postgresql": ("gevent", 50)}  # SQLite under gevent stalls
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run starts.
+
+    Args:
+        database: sqlite or postgresql.
+        broker: filesystem, redis or rabbitmq.
+        lease: seconds.
+        period: seconds between reconciliations.
+        latency_ms: of each request to the simulator.
+        settle: seconds until a bank takes or returns a refund.
+        extra: more environment for web, workers and beats.
+        disk: megabytes of a disk of its own for the SQLite file, 0 for none.
+    """
+
+    database: str = "sqlite"
+    broker: str = "filesystem"
+    webs: int = 2
+    workers: int = 2
+    beats: int = 1
+    lease: float = 4.0
+    period: int = 10
+    latency_ms: int = 20
+    settle: int = 1
+    extra: Mapping[str, str] = field(default_factory=dict)
+    disk: int = 0
+
+
+class World:
+    """A running installation.
+
+    Args:
+        plan: what to start.
+        folder: where everything is written; it must not exist.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan, self.folder = plan, folder
+        self.crashes = folder / "crashes"
+        self.web_ports = [free_port() for _ in range(plan.webs)]
+        self.stripe_port = free_port()
+        self.postgresql: PostgreSQL | None = None
+        self.redis: PrivateRedis | None = None
+        self.rabbitmq: RabbitMQ | None = None
+        self.proxy: Proxy | None = None
+        self.disk: Path | None = None
+        self._keepers: dict[str, Keeper] = {}
+        self._lifeline, self._life = os.pipe()
+        self._log_lock = threading.Lock()
+        self._cleanup = ExitStack()
+        self.environment: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        self.crashes.mkdir(parents=True)
+        self.disarm(*points.names())
+        self.folder.chmod(0o755)  # PostgreSQL's user passes through
+        self.environment = self._environment(self._database(), self._broker())
+        subprocess.run(
+            [sys.executable, "-m", "core.migrations"], cwd=ROOT, env=self.environment, check=True, capture_output=True
+        )
+        self.start("simulator", *(f"web-{n}" for n in range(self.plan.webs)))
+        self.start(*(f"worker-{n}" for n in range(self.plan.workers)), *(f"beat-{n}" for n in range(self.plan.beats)))
+        for port in self.web_ports:
+            self._await(f"http://127.0.0.1:{port}/health/live")
+        self._await(f"http://127.0.0.1:{self.stripe_port}/_sim/health")
+
+    def start(self, *names: str, **more: str) -> None:
+        """Start programs and keep them running.
+
+        Args:
+            names: simulator, web-N, worker-N, beat-N.
+            more: environment of these programs only.
+        """
+        for name in names:
+            environment = self.environment | more
+            if name.startswith("web-"):
+                environment = environment | {"PORT": str(self.web_ports[int(name[4:])])}
+            program = Program(name, self._command(name), environment, patience=15.0)
+            keeper = self._keepers[name] = Keeper(program, self._lifeline, self._say, Backoff(0.05, 1.0, 3.0))
+            keeper.start()
+
+    def names(self, *prefixes: str) -> list[str]:
+        """Programs whose names begin so."""
+        return [name for name in self._keepers if name.startswith(prefixes)]
+
+    def signal(self, name: str, number: signal.Signals, dice: random.Random | None = None) -> bool:
+        """Send a signal to a program, or with dice to any process of it; False if it is between two lives."""
+        pid = self._keepers[name].pid
+        if pid is None:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(dice.choice(descendants(pid)) if dice else pid, number)
+            return True
+        return False
+
+    def end(self, *names: str, politely: bool = False) -> None:
+        """Stop programs and leave them stopped; `politely` with SIGTERM first."""
+        gone = [self._keepers.pop(name) for name in names]
+        threads = [threading.Thread(target=one.stop if politely else one.kill) for one in gone]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def arm(self, point: str) -> None:
+        """Have the next process that passes the crash point die there."""
+        (self.crashes / f"{point}.0").unlink(missing_ok=True)
+
+    def disarm(self, *names: str) -> None:
+        """Have nobody die at these crash points: somebody did already."""
+        for point in names:
+            (self.crashes / f"{point}.0").touch()
+
+    def crashed(self, point: str) -> float | None:
+        """When somebody died at the point, None if nobody did yet."""
+        with suppress(FileNotFoundError):
+            return (self.crashes / f"{point}.0").stat().st_mtime
+        return None
+
+    def stop(self) -> None:
+        """End everything that was started here."""
+        self.end(*self._keepers)
+        self._cleanup.close()
+        for end in (self._lifeline, self._life):
+            with suppress(OSError):
+                os.close(end)
+
+    def _database(self) -> str:
+        if self.plan.database == "postgresql":
+            self.postgresql = PostgreSQL(self.folder)
+            self.postgresql.start()
+            self._cleanup.callback(self.postgresql.stop)
+            return self.postgresql.url
+        if self.plan.disk:
+            self.disk = self.folder / "disk"
+            self.disk.mkdir()
+            _mount(self.disk, self.plan.disk)
+            self._cleanup.callback(_unmount, self.disk)
+        return f"sqlite:///{self.disk or self.folder}/counterfoil.db"
+
+    def _broker(self) -> str:
+        if self.plan.broker == "redis":
+            self.redis = PrivateRedis(self.folder)
+            self._cleanup.callback(self.redis.stop)
+            self.proxy = Proxy(self.redis.port)
+            self._cleanup.callback(self.proxy.stop)
+            return f"redis://127.0.0.1:{self.proxy.port}/0"
+        if self.plan.broker == "rabbitmq":
+            self.rabbitmq = RabbitMQ(self.folder.name)
+            self.rabbitmq.start()
+            self._cleanup.callback(self.rabbitmq.stop)
+            return self.rabbitmq.url
+        return "filesystem://"
+
+    def _environment(self, database_url: str, broker_url: str) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        return {
+            **kept,
+            "APP_ENV": "dev",
+            "STATE_DIR": str(self.folder),
+            "DATABASE_URL": database_url,
+            "BROKER_URL": broker_url,
+            "STRIPE_ENABLED": "true",
+            "STRIPE_API_BASE": f"http://127.0.0.1:{self.stripe_port}",
+            "STRIPE_SECRET_KEY": SECRET_KEY,
+            "STRIPE_PUBLISHABLE_KEY": PUBLISHABLE_KEY,
+            "STRIPE_WEBHOOK_SECRET": "whsec_faults",
+            "SECRET_KEY": "faults-secret-key",
+            "BOOTSTRAP_API_KEY": API_KEY,
+            "SIMULATOR_PORT": str(self.stripe_port),
+            "SIMULATOR_WEBHOOK_URL": f"http://127.0.0.1:{self.web_ports[0]}/webhooks/stripe",
+            "SIMULATOR_LATENCY_MS": str(self.plan.latency_ms),
+            "SIMULATOR_SETTLE_SECONDS": str(self.plan.settle),
+            "LEASE_SECONDS": str(self.plan.lease),
+            "FAULTS_PERIOD": str(self.plan.period),
+            "LOG_LEVEL": "WARNING",
+            "LOG_FORMAT": "text",
+            "PYTHONUNBUFFERED": "1",
+            **self.plan.extra,
+        }
+
+    def _command(self, name: str) -> tuple[str, ...]:
+        python = (sys.executable, "-m")
+        kind = name.partition("-")[0]
+        if kind == "simulator":
+            return (*python, "simulator")
+        if kind == "web":
+            how = ("--interface", "wsgi", "--factory", "--no-ws", "--blocking-threads", "32", "--log-level", "error")
+            port = str(self.web_ports[int(name[4:])])
+            return (*python, "granian", *how, "--host", "127.0.0.1", "--port", port, "tests.faults.programs:create_app")
+        celery = (*python, "celery", "--quiet", "-A", "tests.faults.programs")
+        if kind == "beat":
+            return (*celery, "beat")
+        pool, count = POOLS[self.plan.database]
+        queues = ("-Q", "payments,webhooks,statistics,maintenance", "--without-gossip", "--without-mingle")
+        return (*celery, "worker", "-n", f"{name}@faults", "-P", pool, "-c", str(count), *queues)
+
+    def _await(self, url: str) -> None:
+        problem = readiness.wait(url, START_SECONDS, threading.Event())
+        if problem:
+            raise TimeoutError(f"{url}: {problem}")
+
+    def _say(self, name: str, line: str) -> None:
+        with self._log_lock, (self.folder / "programs.log").open("a", encoding="utf-8") as log:
+            log.write(f"{time.time():.3f} {name}: {line}\n")
+
+
+def _mount(folder: Path, megabytes: int) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", folder], check=True)  # noqa: S607
+
+
+def _unmount(folder: Path) -> None:
+    subprocess.run(["umount", "-l", folder], check=False)  # noqa: S607
+
+
+def can_mount(folder: Path) -> bool:
+    """Whether this user may make a small disk (root outside of a locked-down container)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.which("mount") is None or os.geteuid() != 0:
+        return False
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=False, capture_output=True)  # noqa: S607
+    if made.returncode == 0:
+        _unmount(folder)
+    return made.returncode == 0
+
+
+Change = Callable[[Plan], Plan]
+
+
+def with_plan(**changes: object) -> Change:
+    """A change of some fields of a plan."""
+    return lambda plan: replace(plan, **changes)  # type: ignore[arg-type]  # the fields' own types
