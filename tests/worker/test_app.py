@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from celery.concurrency import get_implementation
-from celery.signals import setup_logging, worker_init, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutdown, worker_shutting_down
 
-from core import database
+from core import database, monitor
 from worker import runner
 from worker.app import POOL_CONNECTIONS, app
 
@@ -64,3 +64,14 @@ def test_log_lines_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     setup_logging.send(sender=None)
     assert logging.root.handlers
     assert app.main == "counterfoil"
+
+
+def test_a_forked_child_starts_monitoring_of_its_own_and_what_waits_is_sent_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(monitor, "start", lambda: said.append("start"))
+    monkeypatch.setattr(monitor, "flush", lambda: said.append("flush"))
+    worker_process_init.send(sender=None)
+    worker_shutdown.send(sender=None)
+    assert said == ["start", "flush"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import update
 
-from core.database import DatabaseUnavailable, transaction
+from core.database import DatabaseUnavailable, reading, transaction
 from core.domain import jobs
 from tests.core.domain.clocks import DatabaseClock
 from tests.core.domain.racing import race
 from tests.worker.broker import Broker, celery_app
 from tests.worker.crashes import KillAt, Killed
 from tests.worker.shop import Shop
+from tests.worker.waiting import eventually
 from worker import sweep as sweep_module
 from worker.schedule import PERIODS, tick
 
@@ -49,6 +52,24 @@ def test_beats_that_tick_at_the_same_time_make_one_job(shop: Shop, broker: Broke
     assert sum(race(6, lambda _: tick(CANARY))) == 1
     assert len(shop.jobs_of(jobs.CANARY)) == 1
     assert len(broker.hinted()) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_beat_that_meets_another_ones_commit_makes_nothing(shop: Shop, broker: Broker, clock: DatabaseClock) -> None:
+    period = int(shop.clock().timestamp()) // PERIODS[CANARY]
+    mine = jobs.Request(scope=jobs.SCHEDULE, key=f"{CANARY}:{period}")
+    with ThreadPoolExecutor(1) as threads:
+        with transaction() as conn:
+            jobs.enqueue(conn, jobs.CANARY, {}, request=mine)
+            second = threads.submit(tick, CANARY)
+            eventually(waits_for_a_lock, "the second beat waits for our commit")
+        assert not second.result(30)
+    assert len(shop.jobs_of(jobs.CANARY)) == 1
+
+
+def waits_for_a_lock() -> bool:
+    with reading() as conn:
+        return bool(conn.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar_one())
 
 
 def test_the_next_period_has_a_job_of_its_own_once_the_last_is_done(

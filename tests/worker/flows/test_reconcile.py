@@ -302,6 +302,15 @@ def test_an_open_payment_that_never_got_its_id_is_only_checked(shop: Shop, strip
     assert found(shop) == []
 
 
+def test_an_open_refund_that_never_got_its_id_is_only_checked(shop: Shop, stripe: Stripe) -> None:
+    order = shop.paid_order(stripe)
+    shop.refund(order, 250)
+    shop.change(shop.refunds(order)[0], status=refunds.PENDING)
+    shop.age(24)
+    assert compare(shop).result == {"checked": 1, "compared": 1}
+    assert found(shop) == []
+
+
 # -- crashes and trouble
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from core.database import transaction
 from core.domain import jobs, orders, payments, refunds
 from core.domain.jobs import Job
 from core.domain.orders import Order
@@ -211,6 +213,21 @@ def test_an_error_that_stripe_replays_advances_the_epoch_when_nothing_was_made(s
     assert [line["metadata"].get("refund_id") for line in stripe.moved("refund")] == [None, row.id]
 
 
+def test_an_error_that_stripe_replays_keeps_the_epoch_when_something_was_made(shop: Shop, stripe: Stripe) -> None:
+    order = shop.paid_order(stripe)
+    accepted = shop.refund(order, 250)
+    stripe.faults(fault("error_500", "after", REFUNDS))
+    shop.work(accepted)
+    with transaction() as conn:  # an attempt that left no trace, so that the next one does not look first
+        conn.execute(update(jobs.jobs).where(jobs.jobs.c.id == accepted.job_id).values(attempts=0))
+    shop.change(shop.refunds(order)[0], status=refunds.CREATING)
+    shop.age(2)
+    shop.make_due()
+    [job] = shop.work(accepted)
+    assert_refunded_once(shop, stripe, order, job)
+    assert shop.refunds(order)[0].epoch == 0
+
+
 # -- old keys
 
 
@@ -371,6 +388,8 @@ def test_a_refund_that_failed_before_its_answer_arrived_ends_its_job_as_failed(
     stripe.control(f"/refunds/{stripe.refunds()[0]['id']}/fail")
     if how == "webhook":
         shop.hear(stripe.events())
+        for event in shop.jobs_of(jobs.WEBHOOK_PROCESS):
+            shop.hint(event.kind, event.id)
     shop.work_off()
     job = shop.job(accepted.job_id)
     assert (job.status, job.error and job.error["type"]) == (jobs.FAILED, "refund-failed")

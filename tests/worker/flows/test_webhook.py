@@ -311,6 +311,19 @@ def test_what_was_parked_is_matched_when_an_operator_sends_it_back(shop: Shop, s
     assert shop.look(order).status == orders.PAID
 
 
+def test_a_doubt_that_an_operator_has_settled_is_not_applied_again(shop: Shop, stripe: Stripe) -> None:
+    order = checked_out(shop, "pm_card_visa", stripe)
+    shop.change(shop.payment(order), amount=1049)
+    news(shop, of_type(stripe, "payment_intent.succeeded"))
+    [job] = shop.jobs_of(jobs.WEBHOOK_PROCESS)
+    assert job.status == jobs.NEEDS_REVIEW
+    shop.change(shop.payment(order), amount=1050)
+    shop.resume(job)
+    shop.work_off()
+    assert shop.job(job.id).result == {"event_id": shop.job(job.id).args["event_id"], "outcome": webhooks.PROCESSED}
+    assert shop.ledger(order) == []
+
+
 def test_what_stripe_does_not_show_is_parked_for_a_person(shop: Shop, stripe: Stripe) -> None:
     checked_out(shop)
     [event] = of_type(stripe, "payment_intent.created")

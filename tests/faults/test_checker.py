@@ -1,0 +1,199 @@
+"""The checker on small histories: each promise broken once, and a clean run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.faults.checker import Checker
+from tests.faults.history import ANSWER, CALL, Line
+from tests.faults.recovery import percentile, recoveries
+from tests.faults.transitions import legal
+from tests.faults.witness import Movement, Witness
+
+MARKS = {"order_id": "o1"}
+PAID = Movement("payment", 1000, "usd", "pi_1", None, MARKS)
+REFUNDED = Movement("refund", -400, "usd", "pi_1", "re_1", {**MARKS, "refund_id": "r1"})
+REVERSED = Movement("refund_reversal", 400, "usd", "pi_1", "re_1", {**MARKS, "refund_id": "r1"})
+ORDER = {"id": "o1", "status": "awaiting_payment", "total": 1000, "payments": [], "refunds": [], "jobs": []}
+CHECKOUT = {"order_id": "o1", "payment_intent_id": "pi_1"}
+REFUND = {"refund_id": "r1", "stripe_refund_id": "re_1", "amount": 400}
+
+
+class Told:
+    """Writes a history line by line; time passes by a second per line."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+
+    def told(self, op: str, status: int, body: dict[str, Any], **about: Any) -> Told:
+        """One call and its answer."""
+        at = float(len(self.lines))
+        self.lines += [
+            {"what": CALL, "call": len(self.lines), "op": op, "at": at, **about},
+            {"what": ANSWER, "call": len(self.lines), "status": status, "body": body, "at": at + 1},
+        ]
+        return self
+
+    def job(self, job_id: str, status: str, result: dict[str, Any] | None = None, **more: Any) -> Told:
+        """The last look at a job."""
+        body = {"id": job_id, "status": status, "result": result, "error": None, "timeline": [], **more}
+        return self.told("final", 200, body, kind="job", id=job_id)
+
+    def order(self, op: str = "final", **shown: Any) -> Told:
+        """A look at the order."""
+        return self.told(op, 200, ORDER | shown, kind="order", id="o1")
+
+    def letters(self, *movements: Movement, intents: dict[str, str] | None = None) -> set[str]:
+        """What the checker finds."""
+        witness = Witness(movements, {"pi_1": "p1"} if intents is None else intents)
+        return {violation.letter for violation in Checker(self.lines, witness).violations()}
+
+
+def checked_out() -> Told:
+    return (
+        Told()
+        .told("order", 201, ORDER, reference="a")
+        .told("checkout", 202, {"job_id": "j1"}, key="k1", order="o1")
+        .job("j1", "succeeded", CHECKOUT)
+    )
+
+
+def paid(**shown: Any) -> Told:
+    return checked_out().order(status="paid", payments=[{"id": "p1", "status": "succeeded", "amount": 1000}], **shown)
+
+
+def refunded(told: Told, key: str = "k2", job_id: str = "j2", **result: Any) -> Told:
+    told.told("refund", 202, {"job_id": job_id}, key=key, order="o1", amount=400)
+    return told.job(job_id, "succeeded", REFUND | result)
+
+
+def shown_refunded() -> Told:
+    one = {"id": "r1", "status": "succeeded", "amount": 400}
+    payment = {"id": "p1", "status": "succeeded", "amount": 1000}
+    return refunded(checked_out()).order(status="partially_refunded", payments=[payment], refunds=[one])
+
+
+def test_a_clean_run_has_no_violations() -> None:
+    assert checked_out().order().letters() == set()
+    assert paid().letters(PAID) == set()
+    assert shown_refunded().letters(PAID, REFUNDED) == set()
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "failed", "needs_review", "quarantined"])
+def test_an_accepted_job_that_does_not_end_well_is_lost(status: str) -> None:
+    told = Told().told("order", 201, ORDER, reference="a").order()
+    told.told("checkout", 202, {"job_id": "j1"}, key="k1", order="o1").job("j1", status)
+    assert told.letters() == {"L"}
+
+
+def test_an_accepted_job_or_order_that_vanished_is_lost() -> None:
+    told = Told().told("order", 201, ORDER, reference="a")
+    assert told.letters() == {"L"}
+    told.order().told("checkout", 202, {"job_id": "j1"}, key="k1", order="o1")
+    assert told.told("final", 404, {}, kind="job", id="j1").letters() == {"L"}
+
+
+def test_a_checkout_without_a_payment_intent_at_the_witness_is_lost() -> None:
+    assert checked_out().order().letters(intents={}) == {"L"}
+
+
+def test_two_payments_of_one_order_are_a_double_charge() -> None:
+    assert "C" in paid().letters(PAID, Movement("payment", 1000, "usd", "pi_2", None, MARKS))
+
+
+def test_two_payment_intents_of_one_payment_are_a_double_charge_to_come() -> None:
+    assert checked_out().order().letters(intents={"pi_1": "p1", "pi_2": "p1"}) == {"C"}
+
+
+def test_a_key_and_a_reference_that_made_two_things_are_seen() -> None:
+    told = checked_out().order().told("order", 201, ORDER | {"id": "o2"}, reference="a")
+    told.told("final", 200, ORDER | {"id": "o2"}, kind="order", id="o2")
+    assert told.letters() == {"C"}
+    told = checked_out().order().told("checkout", 202, {"job_id": "j9"}, key="k1", order="o1")
+    assert told.job("j9", "succeeded", CHECKOUT).letters() == {"C"}
+
+
+def test_one_event_that_made_two_jobs_is_seen() -> None:
+    twice = [{"id": job, "kind": "webhooks.process", "result": {"event_id": "evt_1"}} for job in ("j8", "j9")]
+    assert checked_out().order(jobs=twice).letters() == {"C"}
+
+
+def test_a_refund_made_twice_at_stripe_is_seen() -> None:
+    again = Movement("refund", -400, "usd", "pi_1", "re_2", REFUNDED.metadata)
+    assert "R" in shown_refunded().letters(PAID, REFUNDED, again)
+
+
+def test_a_refund_answered_but_not_made_is_seen() -> None:
+    assert "R" in shown_refunded().letters(PAID)
+
+
+def test_more_refunded_than_captured_is_seen() -> None:
+    assert "R" in shown_refunded().letters(PAID, REFUNDED, Movement("refund", -601, "usd", "pi_1", "re_2", MARKS))
+
+
+def test_a_refund_that_nobody_asked_for_is_seen() -> None:
+    assert "R" in paid().letters(PAID, REFUNDED)
+
+
+def test_a_refund_whose_money_came_back_is_no_violation() -> None:
+    told = refunded(checked_out())
+    one = {"id": "r1", "status": "failed", "amount": 400}
+    told.order(status="paid", payments=[{"id": "p1", "status": "succeeded", "amount": 1000}], refunds=[one])
+    assert told.letters(PAID, REFUNDED, REVERSED) == set()
+
+
+def test_an_order_that_goes_back_is_an_illegal_transition() -> None:
+    assert "O" in paid().order("poll", status="awaiting_payment").letters(PAID)
+
+
+def test_looks_that_overlapped_are_not_compared() -> None:
+    told = paid()
+    told.order("poll", status="awaiting_payment")
+    told.lines[-2]["at"] = 0.0  # it left before the other answer came
+    assert told.letters(PAID) == set()
+
+
+def test_a_job_that_ended_twice_is_an_illegal_transition() -> None:
+    told = Told().told("order", 201, ORDER, reference="a").order()
+    told.told("checkout", 202, {"job_id": "j1"}, key="k1", order="o1")
+    told.job("j1", "succeeded", CHECKOUT, timeline=[{"what": "succeeded"}, {"what": "succeeded"}])
+    assert told.letters() == {"O"}
+
+
+def test_an_order_that_is_shown_unlike_the_witness_saw_it_is_stale() -> None:
+    assert paid().letters() == {"F"}
+    assert checked_out().order().letters(PAID) == {"F"}
+    assert refunded(paid()).letters(PAID, REFUNDED) == {"F"}
+
+
+def test_every_state_can_be_skipped_but_none_undone() -> None:
+    assert legal("order", "pending", "refunded")
+    assert legal("payment", "creating", "succeeded")
+    assert not legal("order", "paid", "pending")
+    assert not legal("payment", "succeeded", "requires_payment")
+    assert not legal("job", "succeeded", "queued")
+
+
+def test_recovery_counts_from_the_fault_that_cost_the_lease_to_the_end_of_the_job() -> None:
+    at = "2026-01-01T00:00:{:02d}.000Z".format
+    began = 1767225600.0  # 2026-01-01 in Unix time
+    expired = [{"what": "lease expired", "at": at(14)}]
+    job = {"id": "j1", "created_at": at(9), "finished_at": at(16), "timeline": expired}
+    told = Told().told("final", 200, job, kind="job", id="j1")
+    told.lines += [{"what": "fault", "at": began + second} for second in (2, 10, 20)]
+    assert recoveries(told.lines, lease_seconds=4.0) == [6.0]
+
+
+def test_recovery_from_an_outage_counts_from_its_end() -> None:
+    job = {"id": "j1", "created_at": "2026-01-01T00:00:09Z", "finished_at": "2026-01-01T00:00:16Z", "timeline": []}
+    told = Told().told("final", 200, job, kind="job", id="j1")
+    told.lines.append({"what": "healed", "at": 1767225613.0})
+    assert recoveries(told.lines, lease_seconds=4.0) == [3.0]
+
+
+def test_percentiles_are_of_the_nearest_rank() -> None:
+    assert percentile([], 0.5) is None
+    assert percentile([1.0, 2.0, 3.0], 0.5) == 2.0
+    assert percentile([1.0, 2.0, 3.0], 0.99) == 3.0

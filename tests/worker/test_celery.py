@@ -1,0 +1,132 @@
+"""Real workers on each broker, database and pool: they take hints, die, are recovered, and stop when asked."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from core.domain import jobs, payments
+from core.domain.jobs import Accepted
+from tests.e2e import brokers
+from tests.worker.broker import celery_app
+from tests.worker.celery_worker import CeleryWorker
+from tests.worker.shop import Shop
+from tests.worker.stripe import Stripe, fault
+from tests.worker.waiting import eventually
+from worker import sweep as sweep_module
+from worker.sweep import send, sweep
+
+INTENTS = "/v1/payment_intents"
+LEASE_SECONDS = "4"
+"""Short, so that it runs out soon; Stripe's time to answer shrinks with it, to 1.3 s."""
+SLOW_SECONDS = 0.8
+
+
+@contextmanager
+def embedded(_: Path) -> Iterator[str]:
+    """The broker of `make run`."""
+    yield "filesystem://"
+
+
+BROKERS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
+    "filesystem": embedded,
+    "redis": brokers.redis,
+    "rabbitmq": brokers.rabbitmq,
+}
+
+
+@pytest.fixture
+def broker_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """`BROKER_URL` of a broker to oneself, to which this process's hints go, too."""
+    with BROKERS[request.param](tmp_path) as url:
+        app = celery_app(monkeypatch, url)
+        monkeypatch.setattr(sweep_module, "app", app)
+        yield url
+        app.close()
+
+
+def hint(*accepted: Accepted) -> None:
+    """What the web does after its commit."""
+    for one in accepted:
+        send(one.kind.name, one.kind.queue, [one.job_id])
+
+
+def succeeded(shop: Shop, *accepted: Accepted) -> bool:
+    return all(shop.job(one.job_id).status == jobs.SUCCEEDED for one in accepted)
+
+
+def swept(shop: Shop, accepted: Accepted) -> bool:
+    sweep()
+    return succeeded(shop, accepted)
+
+
+@pytest.mark.usefixtures("broker_url")
+@pytest.mark.parametrize(
+    ("broker_url", "database_url", "pool"),
+    [
+        ("filesystem", "sqlite", "threads"),
+        ("filesystem", "postgresql", "prefork"),
+        ("redis", "sqlite", "threads"),
+        ("redis", "postgresql", "gevent"),
+        ("redis", "postgresql", "prefork"),
+        ("rabbitmq", "postgresql", "gevent"),
+        ("rabbitmq", "postgresql", "threads"),
+    ],
+    indirect=["broker_url", "database_url"],
+)
+def test_a_worker_does_the_work_is_recovered_when_it_is_killed_and_finishes_what_runs_when_it_is_stopped(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pool: str
+) -> None:
+    monkeypatch.setenv("LEASE_SECONDS", LEASE_SECONDS)
+    log, crashes = tmp_path / "worker.log", tmp_path / "crashes"
+    crashes.mkdir()
+
+    with CeleryWorker(pool, log, CRASH_POINT="charge.posted", CRASH_STATE=str(crashes)) as first:
+        easy = [shop.enqueue(jobs.CANARY) for _ in range(5)]
+        hint(*easy)
+        eventually(lambda: succeeded(shop, *easy), f"hints are taken: {log.read_text()}")
+
+        paid = shop.checkout(shop.order(1050))
+        hint(paid)  # kill -9, once Stripe has answered and nothing of it is written down
+        eventually(lambda: list(crashes.iterdir()), "it dies")
+        if pool != "prefork":  # there a child dies, and the parent makes another
+            assert first.died() == -signal.SIGKILL
+        assert len(stripe.intents()) == 1
+        with CeleryWorker(pool, log) if pool != "prefork" else first as second:
+            eventually(lambda: swept(shop, paid), f"its lease runs out and another takes over: {log.read_text()}")
+            assert len(stripe.intents()) == 1
+            assert shop.row(paid.job_id).attempts >= 2
+
+            stripe.faults(fault("latency", "after", INTENTS, seconds=SLOW_SECONDS))
+            slow = shop.checkout(shop.order(2000))
+            hint(slow)
+            eventually(lambda: len(stripe.intents()) == 2, f"Stripe was asked: {log.read_text()}")
+            assert second.stop() == 0
+    assert succeeded(shop, slow), log.read_text()
+    late = shop.enqueue(jobs.CANARY)
+    hint(late)
+    assert shop.job(late.job_id).status == jobs.QUEUED
+    assert {one["status"] for one in stripe.intents()} == {"requires_payment_method"}
+
+
+@pytest.mark.usefixtures("broker_url")
+@pytest.mark.parametrize(
+    ("broker_url", "database_url"), [("filesystem", "postgresql")], indirect=["broker_url", "database_url"]
+)
+def test_the_children_of_a_worker_that_stops_claim_nothing_more(shop: Shop, stripe: Stripe, tmp_path: Path) -> None:
+    """One message has more jobs than a child can do: it finishes the one that runs, and leaves the rest queued."""
+    accepted = [shop.checkout(shop.order(1050 + number)) for number in range(8)]
+    stripe.faults(fault("latency", "after", INTENTS, seconds=SLOW_SECONDS, next=8))
+    with CeleryWorker("prefork", tmp_path / "worker.log") as worker:
+        send(jobs.PAYMENT_CREATE.name, "payments", [one.job_id for one in accepted])
+        eventually(lambda: stripe.fired() == 1, "the first one runs")
+        assert worker.stop() == 0
+    statuses = [shop.job(one.job_id).status for one in accepted]
+    assert set(statuses) == {jobs.SUCCEEDED, jobs.QUEUED}
+    assert statuses.count(jobs.QUEUED) >= 5
+    with_intent = [shop.payment_of(one).status == payments.REQUIRES_PAYMENT for one in accepted]
+    assert with_intent == [status == jobs.SUCCEEDED for status in statuses]
