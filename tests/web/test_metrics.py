@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core import database
+from tests import databases
 from tests.web.shop import NOWHERE, Shop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,10 +73,12 @@ def test_a_database_that_is_away_leaves_the_rest(shop: Shop, monkeypatch: pytest
 
 def test_several_processes_are_shown_as_one(tmp_path: Path, sqlite_template: Path) -> None:
     code = "from web import metrics; metrics.HINTS_DROPPED.inc(); print(metrics.exposition().decode())"
+    shared = tmp_path / "metrics"
+    shared.mkdir()
     environment = {
         **os.environ,
-        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
-        "DATABASE_URL": f"sqlite:///{sqlite_template}",
+        "PROMETHEUS_MULTIPROC_DIR": str(shared),
+        "DATABASE_URL": databases.sqlite_copy(sqlite_template, tmp_path),
     }
 
     shown = [

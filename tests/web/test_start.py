@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import databases
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -45,7 +47,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
 
 
 def test_both_ways_to_name_the_application_start_it(tmp_path: Path, sqlite_template: Path) -> None:
-    environment = {"DATABASE_URL": f"sqlite:///{sqlite_template}", "STATE_DIR": str(tmp_path)}
+    environment = {"DATABASE_URL": databases.sqlite_copy(sqlite_template, tmp_path), "STATE_DIR": str(tmp_path)}
     for name in ("web", "web:app", "web:create_app"):
         ended = run("-m", "flask", "--app", name, "keys", "list", "--account", "nobody", **environment)
         assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
