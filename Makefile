@@ -5,7 +5,7 @@ BIN := .venv/bin
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults lint lock runtime tools
+.PHONY: help run test faults bench lint lock runtime tools bench-tools
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ test: lint ## lint, then run all tests and measure what they reach
 faults: tools ## break everything for hours, on private servers, and prove that no promise breaks
 	@$(BIN)/python -m tests.faults
 
+bench: bench-tools ## measure it beside other job queues (BENCH="--case A --size full")
+	@.venv-bench/bin/python -m benchmarks $(BENCH)
+
 lint: tools ## style, types and import rules
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
@@ -39,3 +42,6 @@ runtime:
 
 tools:
 	@$(PYTHON) stack/install.py requirements-dev.lock
+
+bench-tools:
+	@$(PYTHON) stack/install.py requirements-bench.lock .venv-bench

@@ -1,4 +1,4 @@
-"""Make .venv from a lock file: `python3 stack/install.py requirements.lock`.
+"""Make .venv, or another one, from a lock file: `python3 stack/install.py requirements.lock [FOLDER]`.
 
 It is run by whatever `python3` is, so it keeps to a Python old enough to say that it is too old.
 """
@@ -11,25 +11,24 @@ import sys
 
 OLDEST = (3, 11)
 VENV = ".venv"
-PYTHON = os.path.join(VENV, "bin", "python")
 
 
-def main(lock: str) -> None:
+def main(lock: str, venv: str = VENV) -> None:
     """Install what the lock file names, unless exactly that was installed before."""
-    stamp = f"{VENV}/installed-{lock}"
+    stamp, python = f"{venv}/installed-{lock}", os.path.join(venv, "bin", "python")
     wanted = _fingerprint(lock)
     if _read(stamp) == wanted:
         return
     _check_python()
-    print(f"Setting up {VENV} from {lock}", file=sys.stderr)
+    print(f"Setting up {venv} from {lock}", file=sys.stderr)
     uv = shutil.which("uv")
     if uv:  # the same result in a tenth of the time
-        if not os.path.exists(PYTHON):
-            _run(uv, "venv", "--quiet", "--python", sys.executable, VENV)
-        _run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", lock)
+        if not os.path.exists(python):
+            _run(uv, "venv", "--quiet", "--python", sys.executable, venv)
+        _run(uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock)
     else:
-        _run(sys.executable, "-m", "venv", VENV)
-        _run(PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock)
+        _run(sys.executable, "-m", "venv", venv)
+        _run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock)
     with open(stamp, "w") as file:
         file.write(wanted)
 
@@ -65,4 +64,4 @@ def _run(*command: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -14,7 +14,6 @@ import psycopg
 import pytest
 
 from benchmarks.options import CASES
-from benchmarks.peers.registry import PEERS, missing
 from benchmarks.processes import ROOT
 from tests import servers
 
@@ -64,11 +63,3 @@ def parent(pid: str) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except (FileNotFoundError, ProcessLookupError):
         return 0
-
-
-def test_the_peers_can_be_imported() -> None:
-    lacking = {package for peer in PEERS for package in missing(peer)}
-    if lacking:
-        pytest.skip(f"peers are not installed: {', '.join(sorted(lacking))} (requirements-bench.lock)")
-    for module in {peer.module for peer in PEERS}:
-        subprocess.run([sys.executable, "-c", f"import benchmarks.peers.{module}"], cwd=ROOT, check=True)

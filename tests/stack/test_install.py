@@ -9,7 +9,7 @@ import pytest
 
 from stack import install
 
-UV = '#!/bin/sh\necho "$@" >> calls\nmkdir -p .venv\n'
+UV = '#!/bin/sh\necho "$@" >> calls\nmkdir -p .venv .venv-other\n'
 
 
 @pytest.fixture
@@ -30,6 +30,11 @@ def test_it_installs_what_the_lock_names_with_hashes_only(calls: Path) -> None:
     made, installed = calls.read_text().splitlines()
     assert made.endswith(" .venv")
     assert installed.endswith("--require-hashes -r requirements.lock")
+
+
+def test_it_makes_another_environment_where_one_is_named(calls: Path) -> None:
+    install.main("requirements.lock", ".venv-other")
+    assert calls.read_text().splitlines()[0].endswith(" .venv-other")
 
 
 def test_a_second_call_does_nothing(calls: Path) -> None:
