@@ -14,7 +14,7 @@ from core.database import reading
 from core.domain import leases, orders, payments, refunds, webhooks
 from core.domain.orders import Order
 from core.domain.payments import Payment
-from core.domain.settlement import dispute_seen, intent_seen, mismatch, ours, refund_seen
+from core.domain.settlement import REFUND_STATUS, dispute_seen, intent_seen, mismatch, ours, refund_seen
 from core.domain.webhooks import WebhookEvent
 from core.errors import Retryable
 from core.payments import PaymentRefused
@@ -51,10 +51,8 @@ def process_webhook(work: Work) -> None:
 def _handler(type: str) -> Callable[[Work, WebhookEvent, dict[str, Any]], None] | None:
     if type.startswith("payment_intent."):
         return _intent
-    if type.startswith("refund.") or type == "charge.refund.updated":
-        return _refund
-    if type == "charge.refunded":
-        return _charge_refunded
+    if type.startswith("refund.") or type in ("charge.refund.updated", "charge.refunded"):
+        return _refunds
     if type.startswith("charge.dispute."):
         return _dispute
     return None
@@ -81,28 +79,31 @@ def _intent(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     _close(work, event, webhooks.PROCESSED, row, apply)
 
 
-def _refund(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
+def _refunds(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     row = _payment_of(seen)
     if row is None:
         _unmatched(work, event, seen)
         return
     _before_reading(work, row)
-    _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, [payment.retrieve_refund(seen["id"])]))
-
-
-def _charge_refunded(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
-    row = _payment_of(seen)
-    if row is None:
-        _unmatched(work, event, seen)
+    # All of them: one that came beside one that failed would seem too much until we hear of the failure.
+    found = payment.list_refunds(seen["payment_intent"])
+    if seen["object"] == "refund" and seen["id"] not in {one["id"] for one in found}:
+        _park(work, event, f"Stripe does not show the refund {seen['id']} of {event.id}")
         return
-    _before_reading(work, row)
-    _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, payment.list_refunds(seen["payment_intent"])))
+    intent = None
+    if row.status != payments.SUCCEEDED:  # the news of the payment is late: a refund is of captured money
+        work.check_time()
+        intent = payment.retrieve_payment_intent(seen["payment_intent"])
+    _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, found, intent))
 
 
-def _refunds_seen(row: Payment, found: list[dict[str, Any]]) -> Apply:
+def _refunds_seen(row: Payment, found: list[dict[str, Any]], intent: dict[str, Any] | None) -> Apply:
     def apply(conn: Connection, order: Order) -> str | None:
-        doubts = []
-        for seen in found:
+        doubts = list[str | None]()
+        if intent is not None:
+            doubts.append(intent_seen(conn, order, payments.get(conn, row.id), intent, payment.livemode()))
+        # What failed comes first: its amount is free for the others.
+        for seen in sorted(found, key=lambda one: REFUND_STATUS[one["status"]] not in refunds.RETURNED):
             mine = refunds.of_stripe(conn, seen["id"], (seen.get("metadata") or {}).get("refund_id"), row.id)
             doubts.append(refund_seen(conn, order, mine or refunds.adopt(conn, row, seen), seen))
         return next((doubt for doubt in doubts if doubt), None)

@@ -396,6 +396,29 @@ def test_more_refunds_than_money_is_for_a_person(shop: Shop, stripe: Stripe) -> 
     assert ("refund", 100) in shop.ledger(order)
 
 
+def test_a_refund_that_is_told_before_its_payment_alarms_nobody(shop: Shop, stripe: Stripe) -> None:
+    order = checked_out(shop, "pm_card_visa", stripe)
+    stripe.post("/v1/refunds", payment_intent=shop.payment(order).payment_intent_id, amount=300)
+    news(shop, of_type(stripe, "refund.created"))
+    assert shop.jobs_of(jobs.WEBHOOK_PROCESS)[-1].status == jobs.SUCCEEDED
+    assert (shop.look(order).status, shop.ledger(order)) == (
+        orders.PARTIALLY_REFUNDED, [("payment", 1050), ("refund", 300)],
+    )  # fmt: skip
+
+
+def test_a_refund_in_place_of_one_that_failed_alarms_nobody(shop: Shop, stripe: Stripe) -> None:
+    order = shop.paid_order(stripe)
+    shop.work(shop.refund(order, 700))
+    stripe.control(f"/refunds/{shop.refunds(order)[0].stripe_refund_id}/fail")
+    instead = stripe.post("/v1/refunds", payment_intent=shop.payment(order).payment_intent_id, amount=800)
+    made = [event for event in of_type(stripe, "refund.created") if event["data"]["object"]["id"] == instead["id"]]
+    news(shop, made)
+    assert shop.jobs_of(jobs.WEBHOOK_PROCESS)[-1].status == jobs.SUCCEEDED
+    assert sorted((one.status, one.amount) for one in shop.refunds(order)) == [
+        (refunds.FAILED, 700), (refunds.SUCCEEDED, 800),
+    ]  # fmt: skip
+
+
 # -- disputes
 
 
