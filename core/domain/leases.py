@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil, log2
 from typing import Any
 
-from sqlalchemy import Connection, Update, case, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Update, case, func, literal, select, update
 
 from core.database import now, now_plus
 from core.domain import timeline
@@ -24,6 +25,9 @@ LEASE_SECONDS = 60.0
 EXPIRIES_BEFORE_ALONE = 2
 """One lost worker re-runs its jobs in company; a job that was there twice runs alone, to find out who kills."""
 CRASHES_BEFORE_QUARANTINE = 3
+HINT_DISTANCE = 5.0
+HINT_DISTANCE_AGAIN = 1.0
+"""Of a job that was taken before and came back: there are as many of them as work was under way, and they waited."""
 LONGEST_HINT_DISTANCE = 60.0
 POISON = Permanent(
     "the job ended its worker process again and again and was set aside for an operator",
@@ -203,7 +207,8 @@ class Hint:
 def due(conn: Connection, limit: int) -> list[Hint]:
     """Up to `limit` queued rows whose next hint is due, oldest first, with that hint counted as given.
 
-    The distance to the one after doubles from 5 s to 60 s, so that a backlog of any size causes no storm.
+    The distance to the one after doubles from 5 s to 60 s, so that a backlog of any size causes no storm; from 1 s
+    for a job that was taken before, whose next hint may have died with its reader, too.
     """
     wanted = (
         select(jobs.c.id)
@@ -213,13 +218,8 @@ def due(conn: Connection, limit: int) -> list[Hint]:
         .with_for_update(skip_locked=True)
         .cte("picked")
     )
-    distance = case(
-        (jobs.c.hints >= 4, literal(LONGEST_HINT_DISTANCE)),
-        (jobs.c.hints == 3, literal(40.0)),
-        (jobs.c.hints == 2, literal(20.0)),
-        (jobs.c.hints == 1, literal(10.0)),
-        else_=literal(5.0),
-    )
+    taken_before = (jobs.c.attempts > 0) | (jobs.c.expiries > 0)
+    distance = case((taken_before, _widening(HINT_DISTANCE_AGAIN)), else_=_widening(HINT_DISTANCE))
     found = conn.execute(
         update(jobs)
         .where(jobs.c.id.in_(select(wanted.c.id)))
@@ -227,6 +227,13 @@ def due(conn: Connection, limit: int) -> list[Hint]:
         .returning(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.expiries)
     )
     return [Hint(row.id, row.kind, row.queue, row.expiries >= EXPIRIES_BEFORE_ALONE) for row in found]
+
+
+def _widening(first: float) -> ColumnElement[float]:
+    """Seconds from the hint that is given now to the next one: `first`, and then always twice as many, up to 60."""
+    doublings = ceil(log2(LONGEST_HINT_DISTANCE / first))
+    steps = [(jobs.c.hints <= given, literal(first * 2.0**given)) for given in range(doublings)]
+    return case(*steps, else_=literal(LONGEST_HINT_DISTANCE))
 
 
 def expire(conn: Connection, limit: int) -> list[str]:

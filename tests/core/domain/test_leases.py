@@ -427,11 +427,13 @@ def test_a_hint_is_repeated_at_widening_distances(clock: DatabaseClock, job_id: 
         clock.forward(-0.5)
 
 
-def test_the_distances_start_again_when_a_job_is_put_back(clock: DatabaseClock, job_id: str) -> None:
+def test_a_job_that_is_put_back_is_hinted_at_short_distances_that_widen_as_well(
+    clock: DatabaseClock, job_id: str
+) -> None:
     [mine] = claim([job_id])
     with transaction() as conn:
         leases.retry(conn, mine, 100.0, "later")
-    for distance in (100, 5, 10, 20, 40, 60, 60):
+    for distance in (100, 1, 2, 4, 8, 16, 32, 60, 60):
         clock.forward(distance - 1)
         assert hinted() == []
         clock.forward(1.5)
@@ -449,9 +451,26 @@ def test_a_job_whose_worker_was_lost_is_hinted_at_once_however_often_it_was_hint
         leases.claim(conn, CANARY.name, [job_id], seconds=1.0)
     clock.forward(2)
     expire()
-    assert hinted() == [job_id]
-    clock.forward(6)
-    assert hinted() == [job_id]  # and the distances start again
+    for distance in (0, 1, 2, 4, 8, 16, 32, 60, 60):  # that hint may die with its reader as the job's worker did
+        clock.forward(max(distance - 1, 0))
+        assert not distance or hinted() == []
+        clock.forward(1.5)
+        assert hinted() == [job_id]
+        clock.forward(-0.5)
+
+
+def test_a_job_that_was_told_to_wait_is_hinted_like_a_fresh_one_since_all_the_others_wait_as_well(
+    clock: DatabaseClock, job_id: str
+) -> None:
+    [mine] = claim([job_id])
+    with transaction() as conn:
+        leases.retry(conn, mine, 100.0, "Stripe asked to wait", spends_attempt=False)
+    for distance in (100, 5, 10, 20, 40, 60, 60):
+        clock.forward(distance - 1)
+        assert hinted() == []
+        clock.forward(1.5)
+        assert hinted() == [job_id]
+        clock.forward(-0.5)
 
 
 def test_two_sweeps_that_race_hint_each_job_once(clock: DatabaseClock) -> None:
