@@ -102,7 +102,7 @@ def _together(results: Sequence[Result]) -> Result:
         sum(one.operations for one in results),
         sum(one.seconds for one in results),
         [violation for one in results for violation in one.violations],
-        sorted(seconds for one in results for seconds in one.recovery),
+        [recovery for one in results for recovery in one.recovery],
         [note for one in results for note in one.notes],
         [reason for one in results for reason in one.broken],
     )

@@ -2,7 +2,8 @@
 
 `celery -A tests.faults.programs worker`, `... beat`, and `granian tests.faults.programs:create_app`. The environment:
 FAULTS_PERIOD (seconds between reconciliations), FAULTS_HOURS (by which this machine's and the database's clocks are
-ahead), and an order with the metadata `poison` kills the worker that charges it.
+ahead), FAULTS_NAME (this program's), FAULTS_CLAIMS (file in which workers note who took what). An order with the
+metadata `poison` kills the worker that charges it. Workers and beats say READY when they work.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import os
 import signal
 import time
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from celery.signals import beat_init, worker_ready
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from core import clock, database
 from core.database import reading
-from core.domain import orders, payments, refunds
+from core.domain import leases, orders, payments, refunds
 from core.payments import signature
 
 PERIOD = int(os.environ.get("FAULTS_PERIOD", "10"))
 HOURS = float(os.environ.get("FAULTS_HOURS", "0"))
+READY = "faults: ready"
 
 
 def _later() -> None:
@@ -77,7 +81,28 @@ def _worker_app() -> Any:
     for entry in app.conf.beat_schedule.values():
         entry["schedule"] = min(entry["schedule"], max(PERIOD / 2, 1.0))
     flows.FLOWS[jobs.PAYMENT_CREATE.name] = _deadly(flows.FLOWS[jobs.PAYMENT_CREATE.name])
+    if "FAULTS_CLAIMS" in os.environ:
+        vars(leases)["claim"] = _noting(leases.claim, Path(os.environ["FAULTS_CLAIMS"]), os.environ["FAULTS_NAME"])
+    for signalled in (worker_ready, beat_init):
+        signalled.connect(_say_ready, weak=False)
     return app
+
+
+def _say_ready(**_: Any) -> None:
+    print(READY, flush=True)
+
+
+def _noting(claim: Any, file: Path, name: str) -> Any:
+    """Note who takes each job, so that the fault that hits it is known; a claim that is undone is noted, too."""
+    notes = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def noted(*args: Any, **more: Any) -> Any:
+        claims = claim(*args, **more)
+        at = clock.utcnow().timestamp()
+        os.write(notes, "".join(f"{at:.6f} {name} {one.job_id}\n" for one in claims).encode())
+        return claims
+
+    return noted
 
 
 def _deadly(flow: Any) -> Any:

@@ -1,46 +1,125 @@
-"""How long accepted work waited because of a fault: from the fault to the end of each job that it interrupted."""
+"""How long accepted work waited because of a fault.
+
+T runs from what took a job's worker away (or from the end of an outage) to the job's end. The promise is about the
+product, so the time in which no worker, no beat or no Stripe was there, or the broker or the database was out of order,
+is taken out; the whole time is shown beside it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tests.faults.history import FAULT, HEALED, Line, answered
+from tests.faults.presence import Span, one_program, outages, overlap
 
 
-def recoveries(lines: list[Line], lease_seconds: float) -> list[float]:
-    """Seconds from what interrupted a job to the job's end, one per interrupted job, sorted.
+class Claimed(NamedTuple):
+    """A worker took a job at a Unix time."""
 
-    A job was interrupted when its timeline says that a lease ran out: by the first fault within that lease. A job
-    that was open when something was healed was held up by it, and counts from the healing.
+    at: float
+    worker: str
+
+
+class Recovery(NamedTuple):
+    """Seconds of one job: `promised` without the time in which nobody could work, and all of it."""
+
+    promised: float
+    whole: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What tells whose fault a delay was.
+
+    Args:
+        claims: who took each job, oldest first, by the job's id.
+        gaps: when nobody was there to work.
+    """
+
+    claims: Mapping[str, Sequence[Claimed]]
+    gaps: Sequence[Span] = ()
+
+
+def read_claims(file: Path) -> dict[str, list[Claimed]]:
+    """What the workers of `tests.faults.programs` noted; the last line may be torn by a kill."""
+    found: dict[str, list[Claimed]] = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        at, _, rest = line.partition(" ")
+        worker, _, job_id = rest.partition(" ")
+        if job_id:
+            found.setdefault(job_id, []).append(Claimed(float(at), worker))
+    return found
+
+
+def recoveries(lines: list[Line], lease_seconds: float, evidence: Evidence) -> list[Recovery]:
+    """One per job that a fault held up.
+
+    A job whose lease ran out counts from the first fault that hit its last worker while it had the job; without one
+    (its worker killed itself) from the moment when that worker took it. A job that was open when an outage ended was
+    held up by it, and counts from that end.
 
     Args:
         lines: the history; the jobs are read from the clients' last look at them.
         lease_seconds: length of a lease.
+        evidence: who had the jobs, and when nobody could have them.
     """
-    broken = [line["at"] for line in lines if line["what"] == FAULT]
-    healed = [line["at"] for line in lines if line["what"] == HEALED]
+    broken = [line for line in lines if line["what"] == FAULT]
+    healed = [line["at"] for line in lines if line["what"] == HEALED and not one_program(line.get("target", ""))]
+    spans = [*evidence.gaps, *outages(lines)]
+    found = []
+    for job in ended_jobs(lines):
+        begin, end = _begin(job, broken, healed, evidence, lease_seconds), unix(job["finished_at"])
+        if begin is not None:
+            found.append(Recovery(end - begin - overlap(spans, begin, end), end - begin))
+    return found
+
+
+def first_waits(lines: list[Line], evidence: Evidence) -> list[float]:
+    """Seconds, without the gaps, from each job's acceptance to the first time that a worker took it, sorted."""
+    spans = [*evidence.gaps, *outages(lines)]
+    taken = [(unix(job["created_at"]), evidence.claims[job["id"]][0].at) for job in ended_jobs(lines)
+             if job["id"] in evidence.claims]  # fmt: skip
+    return sorted(at - made - overlap(spans, made, at) for made, at in taken)
+
+
+def ended_jobs(lines: list[Line]) -> Iterable[dict[str, Any]]:
+    """The jobs that had ended at the clients' last look, as they were shown."""
     jobs = {call["id"]: answer["body"] for call, answer in answered(lines, "final")
             if call["kind"] == "job" and answer["status"] == 200}  # fmt: skip
-    found = [_recovery(job, broken, healed, lease_seconds) for job in jobs.values() if job["finished_at"]]
-    return sorted(seconds for seconds in found if seconds is not None)
+    return [job for job in jobs.values() if job["finished_at"]]
 
 
-def percentile(seconds: list[float], share: float) -> float | None:
-    """The nearest-rank percentile of sorted numbers, None of none."""
-    return seconds[min(int(len(seconds) * share), len(seconds) - 1)] if seconds else None
+def percentile(seconds: Sequence[float], share: float) -> float | None:
+    """The nearest-rank percentile of numbers, None of none."""
+    return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)] if seconds else None
 
 
-def _recovery(job: dict[str, Any], broken: list[float], healed: list[float], lease_seconds: float) -> float | None:
-    end, made = _unix(job["finished_at"]), _unix(job["created_at"])
-    expiries = [_unix(line["at"]) for line in job["timeline"] if line["what"] == "lease expired"]
-    if expiries:
-        last = expiries[-1]
-        hits = [at for at in broken if last - lease_seconds - 2.0 <= at <= last]
-        return end - min(hits) if hits else end - (last - lease_seconds)
-    held_up = [at for at in healed if made <= at <= end]
-    return end - held_up[-1] if held_up else None
-
-
-def _unix(moment: str) -> float:
+def unix(moment: str) -> float:
+    """The Unix time of an ISO moment."""
     return datetime.fromisoformat(moment).timestamp()
+
+
+def _begin(
+    job: dict[str, Any], broken: list[Line], healed: list[float], evidence: Evidence, lease_seconds: float
+) -> float | None:
+    expiries = [unix(line["at"]) for line in job["timeline"] if line["what"] == "lease expired"]
+    if expiries:
+        return _lost(job["id"], expiries[-1], broken, evidence, lease_seconds)
+    held_up = [at for at in healed if unix(job["created_at"]) <= at <= unix(job["finished_at"])]
+    return held_up[-1] if held_up else None
+
+
+def _lost(job_id: str, expired: float, broken: list[Line], evidence: Evidence, lease_seconds: float) -> float:
+    claims = [claim for claim in evidence.claims.get(job_id, ()) if claim.at < expired]
+    taken = claims[-1] if claims else Claimed(expired - lease_seconds, "worker")
+    hits = [line["at"] for line in broken if taken.at <= line["at"] <= expired and _hits(line, taken.worker)]
+    return min(hits, default=taken.at)
+
+
+def _hits(line: Line, worker: str) -> bool:
+    target = line.get("target", "")
+    return target.startswith(worker) or not one_program(target)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.faults.recovery import percentile
 from tests.faults.run import Result
 
-HEAD = (
-    f"{'case':34} {'on':22} {'ops':>6} {'L':>3} {'C':>3} {'R':>3} {'O':>3} {'F':>3} {'p50':>7} {'p99':>7} {'ops/s':>6}"
-)
+HEAD = " ".join(
+    (f"{'case':34} {'on':22} {'ops':>6} {'L':>3} {'C':>3} {'R':>3} {'O':>3} {'F':>3}",
+     f"{'T p50':>7} {'T p99':>7} {'of':>5} {'whole':>7} {'ops/s':>6}")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Row:
     def line(self) -> str:
         """The row, and below it what went wrong and how to see it again."""
         counts = " ".join(f"{self.result.count(letter):>3}" for letter in "LCROF")
-        times = " ".join(f"{_seconds(self.result.recovery, share):>7}" for share in (0.5, 0.99))
+        p50, p99, whole = self.result.recovered(0.5), self.result.recovered(0.99), self.result.waited(0.99)
+        times = f"{_seconds(p50):>7} {_seconds(p99):>7} {len(self.result.recovery):>5} {_seconds(whole):>7}"
         rate = f"{self.result.rate:>6.1f}"
         lines = [f"{self.case:34} {self.where:22} {self.result.operations:>6} {counts} {times} {rate}"]
         lines += [f"    note: {note}" for note in self.result.notes]
@@ -72,6 +73,5 @@ def show(rows: Sequence[Row]) -> str:
     return "\n".join(["", HEAD, *(row.line() for row in rows)])
 
 
-def _seconds(recovery: list[float], share: float) -> str:
-    value = percentile(recovery, share)
+def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} s"

@@ -16,13 +16,15 @@ from tests.faults.caller import Caller, NoAnswer
 from tests.faults.checker import Checker, Violation
 from tests.faults.customer import Customer, Habits
 from tests.faults.history import History
-from tests.faults.recovery import percentile, recoveries
+from tests.faults.recovery import Evidence, Recovery, first_waits, percentile, read_claims, recoveries
 from tests.faults.world import API_KEY, PUBLISHABLE_KEY, World
 
 PATIENCE = 150.0
 LONGEST_LOAD = 60.0
 """Seconds that customers go on for an event to happen."""
 PAUSE = 0.7
+SOON = 2.0
+"""Seconds after which a job that nobody has taken yet waits for another hint."""
 _OPEN_JOBS = re.compile(r'^counterfoil_jobs\{status="(?:queued|running)"\} ([0-9.]+)$', re.MULTILINE)
 
 
@@ -38,7 +40,7 @@ class Result:
     operations: int
     seconds: float
     violations: list[Violation]
-    recovery: list[float] = field(repr=False)
+    recovery: list[Recovery] = field(repr=False)
     notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     """Faults that did not happen: the run proves nothing."""
@@ -56,16 +58,25 @@ class Result:
     def of(cls, shown: dict[str, Any]) -> Self:
         """The result that another process showed."""
         violations = [Violation.parse(text) for text in shown["violations"]]
-        told = (shown["recovery"], shown["notes"], shown["broken"])
-        return cls(shown["operations"], shown["seconds"], violations, *told)
+        recovery = [Recovery(*pair) for pair in shown["recovery"]]
+        return cls(shown["operations"], shown["seconds"], violations, recovery, shown["notes"], shown["broken"])
+
+    def recovered(self, share: float) -> float | None:
+        """The percentile of T, in seconds; None when nothing was held up."""
+        return percentile([one.promised for one in self.recovery], share)
+
+    def waited(self, share: float) -> float | None:
+        """The same with the time in which nobody could work."""
+        return percentile([one.whole for one in self.recovery], share)
 
     def shown(self) -> dict[str, Any]:
         """As JSON."""
         letters = {letter: self.count(letter) for letter in "LCROF"}
         return {
             "operations": self.operations, "seconds": round(self.seconds, 1), "rate": round(self.rate, 1), **letters,
-            "recovery_p50": percentile(self.recovery, 0.5), "recovery_p99": percentile(self.recovery, 0.99),
-            "interrupted": len(self.recovery), "recovery": [round(one, 3) for one in self.recovery],
+            "held_up": len(self.recovery), "recovery_p50": self.recovered(0.5), "recovery_p99": self.recovered(0.99),
+            "whole_p50": self.waited(0.5), "whole_p99": self.waited(0.99),
+            "recovery": [[round(seconds, 3) for seconds in one] for one in self.recovery],
             "violations": list(map(str, self.violations)), "notes": self.notes, "broken": self.broken,
         }  # fmt: skip
 
@@ -166,8 +177,15 @@ class Run:
             time.sleep(PAUSE)
             self._look(pending)
         self.history.close()
-        recovery = recoveries(self.history.lines, self.world.plan.lease)
+        recovery = self._recovery()
         return Result(sum(one.operations for one in self._customers), seconds, found, recovery, self.notes, self.broken)
+
+    def _recovery(self) -> list[Recovery]:
+        evidence = Evidence(read_claims(self.world.claims), self.world.presence.gaps())
+        waits = [seconds for seconds in first_waits(self.history.lines, evidence) if seconds > SOON]
+        if waits:
+            self.notes.append(f"{len(waits)} first hints were lost, their jobs waited for {waits[-1]:.1f} s at most")
+        return recoveries(self.history.lines, self.world.plan.lease, evidence)
 
     def _violations(self) -> list[Violation]:
         poisoned = frozenset(str(one.order_id) for one in self._customers if one.poisoned)

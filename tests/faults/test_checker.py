@@ -8,7 +8,8 @@ import pytest
 
 from tests.faults.checker import Checker
 from tests.faults.history import ANSWER, CALL, Line
-from tests.faults.recovery import percentile, recoveries
+from tests.faults.presence import gaps
+from tests.faults.recovery import Claimed, Evidence, Recovery, first_waits, percentile, recoveries
 from tests.faults.transitions import legal
 from tests.faults.witness import Movement, Witness
 
@@ -176,21 +177,63 @@ def test_every_state_can_be_skipped_but_none_undone() -> None:
     assert not legal("job", "succeeded", "queued")
 
 
-def test_recovery_counts_from_the_fault_that_cost_the_lease_to_the_end_of_the_job() -> None:
+BEGAN = 1767225600.0
+"""2026-01-01 in Unix time."""
+
+
+def looked(created: int, finished: int, *expired: int) -> Told:
     at = "2026-01-01T00:00:{:02d}.000Z".format
-    began = 1767225600.0  # 2026-01-01 in Unix time
-    expired = [{"what": "lease expired", "at": at(14)}]
-    job = {"id": "j1", "created_at": at(9), "finished_at": at(16), "timeline": expired}
-    told = Told().told("final", 200, job, kind="job", id="j1")
-    told.lines += [{"what": "fault", "at": began + second} for second in (2, 10, 20)]
-    assert recoveries(told.lines, lease_seconds=4.0) == [6.0]
+    timeline = [{"what": "lease expired", "at": at(second)} for second in expired]
+    job = {"id": "j1", "created_at": at(created), "finished_at": at(finished), "timeline": timeline}
+    return Told().told("final", 200, job, kind="job", id="j1")
 
 
-def test_recovery_from_an_outage_counts_from_its_end() -> None:
-    job = {"id": "j1", "created_at": "2026-01-01T00:00:09Z", "finished_at": "2026-01-01T00:00:16Z", "timeline": []}
-    told = Told().told("final", 200, job, kind="job", id="j1")
-    told.lines.append({"what": "healed", "at": 1767225613.0})
-    assert recoveries(told.lines, lease_seconds=4.0) == [3.0]
+def happened(told: Told, what: str, second: int, kind: str, target: str) -> None:
+    told.lines.append({"what": what, "at": BEGAN + second, "kind": kind, "target": target})
+
+
+def evidence(*taken: tuple[int, str], gaps: tuple[tuple[int, int], ...] = ()) -> Evidence:
+    claims = {"j1": [Claimed(BEGAN + second, worker) for second, worker in taken]}
+    return Evidence(claims, [(BEGAN + begin, BEGAN + end) for begin, end in gaps])
+
+
+def test_recovery_counts_from_the_fault_that_hit_the_jobs_own_worker_to_the_end_of_the_job() -> None:
+    told = looked(8, 16, 14)
+    for second, program in ((2, "worker-0"), (9, "worker-1"), (10, "web-0"), (11, "worker-0"), (15, "worker-0")):
+        happened(told, "fault", second, "kill", program)
+    assert recoveries(told.lines, 4.0, evidence((9, "worker-0"), (15, "worker-1"))) == [Recovery(5.0, 5.0)]
+
+
+def test_a_job_whose_worker_killed_itself_counts_from_its_claim() -> None:
+    assert recoveries(looked(8, 16, 14).lines, 4.0, evidence((10, "worker-0"))) == [Recovery(6.0, 6.0)]
+
+
+def test_the_time_in_which_nobody_could_work_is_no_recovery() -> None:
+    told = looked(8, 40, 14)
+    happened(told, "fault", 20, "down", "broker")
+    happened(told, "healed", 25, "down", "broker")
+    shown = evidence((10, "worker-0"), gaps=((0, 11), (22, 30), (38, 50)))
+    assert recoveries(told.lines, 4.0, shown) == [Recovery(30.0 - 1 - 10 - 2, 30.0)]
+
+
+def test_recovery_from_an_outage_counts_from_its_end_but_not_from_the_end_of_one_workers_rest() -> None:
+    told = looked(9, 16)
+    happened(told, "healed", 13, "down", "broker")
+    happened(told, "healed", 15, "stop", "worker-1")
+    assert recoveries(told.lines, 4.0, evidence((14, "worker-0"))) == [Recovery(3.0, 3.0)]
+
+
+def test_a_job_that_nobody_held_up_did_not_recover_and_its_first_wait_is_known() -> None:
+    told = looked(9, 16)
+    assert recoveries(told.lines, 4.0, evidence((14, "worker-0"))) == []
+    assert first_waits(told.lines, evidence((14, "worker-0"), (15, "worker-1"), gaps=((10, 12),))) == [3.0]
+
+
+def test_nobody_can_work_without_a_worker_a_beat_or_stripe() -> None:
+    came = [(1.0, "worker-0", True), (1.5, "worker-1", True), (4.0, "worker-0", True)]
+    left = [(second, name, False) for second, name in ((0.0, "worker-0"), (2.0, "worker-0"), (3.0, "worker-1"))]
+    news = [*came, *left, (5.0, "beat-0", False), (6.0, "web-0", False)]
+    assert gaps(news) == [(0.0, 1.0), (3.0, 4.0), (5.0, float("inf"))]
 
 
 def test_percentiles_are_of_the_nearest_rank() -> None:

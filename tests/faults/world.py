@@ -22,11 +22,14 @@ from stack.keeper import Backoff, Keeper
 from stack.program import ROOT, Program
 from tests.core.private_redis import PrivateRedis
 from tests.faults import points
+from tests.faults.presence import Presence
 from tests.faults.proxy import Proxy
 from tests.faults.servers import PostgreSQL, RabbitMQ, descendants, free_port
 
 SECRET_KEY, PUBLISHABLE_KEY, API_KEY = "sk_test_faults", "pk_test_faults", "faults-operator-key"
 START_SECONDS = 90.0
+READY, ENDED = ("faults: ready", "simulator: http"), "ended ("
+"""What programs say when they work, and what is said of them when they are gone."""
 POOLS = {"sqlite": ("threads", 16), "postgresql": ("gevent", 50)}  # SQLite under gevent stalls
 
 
@@ -69,6 +72,8 @@ class World:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.folder = plan, folder
         self.crashes = folder / "crashes"
+        self.claims = folder / "claims"
+        self.presence = Presence()
         self.web_ports = [free_port() for _ in range(plan.webs)]
         self.stripe_port = free_port()
         self.postgresql: PostgreSQL | None = None
@@ -117,7 +122,8 @@ class World:
             more: environment of these programs only.
         """
         for name in names:
-            environment = self.environment | more
+            environment = self.environment | {"FAULTS_NAME": name} | more
+            self.presence.left(name)
             if name.startswith("web-"):
                 environment = environment | {"PORT": str(self.web_ports[int(name[4:])])}
             program = Program(name, self._command(name), environment, patience=15.0)
@@ -133,8 +139,13 @@ class World:
         pid = self._keepers[name].pid
         if pid is None:
             return False
+        chosen = dice.choice(descendants(pid)) if dice else pid
         with suppress(ProcessLookupError):
-            os.kill(dice.choice(descendants(pid)) if dice else pid, number)
+            os.kill(chosen, number)
+            if number == signal.SIGCONT:
+                self.presence.came(name)
+            elif chosen == pid:
+                self.presence.left(name)
             return True
         return False
 
@@ -218,6 +229,7 @@ class World:
             "SIMULATOR_SETTLE_SECONDS": str(self.plan.settle),
             "LEASE_SECONDS": str(self.plan.lease),
             "FAULTS_PERIOD": str(self.plan.period),
+            "FAULTS_CLAIMS": str(self.claims),
             "LOG_LEVEL": "WARNING",
             "LOG_FORMAT": "text",
             "PYTHONUNBUFFERED": "1",
@@ -246,6 +258,10 @@ class World:
             raise TimeoutError(f"{url}: {problem}")
 
     def _say(self, name: str, line: str) -> None:
+        if line.startswith(READY):
+            self.presence.came(name)
+        elif line.startswith(ENDED):
+            self.presence.left(name)
         with self._log_lock, (self.folder / "programs.log").open("a", encoding="utf-8") as log:
             log.write(f"{time.time():.3f} {name}: {line}\n")
 
