@@ -27,8 +27,10 @@ EXPIRIES_BEFORE_ALONE = 2
 CRASHES_BEFORE_QUARANTINE = 3
 HINT_DISTANCE = 5.0
 HINT_DISTANCE_AGAIN = 1.0
-"""Of a job that was taken before and came back: there are as many of them as work was under way, and they waited."""
+"""Of a job that was taken before and came back."""
 LONGEST_HINT_DISTANCE = 60.0
+LONGEST_HINT_DISTANCE_LOST = 5.0
+"""Of a job whose worker was lost: there are no more of these than were under way, and they waited for a lease."""
 POISON = Permanent(
     "the job ended its worker process again and again and was set aside for an operator",
     type="quarantined", title="The job was set aside", status=500,
@@ -208,7 +210,8 @@ def due(conn: Connection, limit: int) -> list[Hint]:
     """Up to `limit` queued rows whose next hint is due, oldest first, with that hint counted as given.
 
     The distance to the one after doubles from 5 s to 60 s, so that a backlog of any size causes no storm; from 1 s
-    for a job that was taken before, whose next hint may have died with its reader, too.
+    for a job that was taken before, and not beyond 5 s for one whose worker was lost: the hint may have died with
+    its reader, too.
     """
     wanted = (
         select(jobs.c.id)
@@ -218,8 +221,11 @@ def due(conn: Connection, limit: int) -> list[Hint]:
         .with_for_update(skip_locked=True)
         .cte("picked")
     )
-    taken_before = (jobs.c.attempts > 0) | (jobs.c.expiries > 0)
-    distance = case((taken_before, _widening(HINT_DISTANCE_AGAIN)), else_=_widening(HINT_DISTANCE))
+    distance = case(
+        (jobs.c.expiries > 0, _widening(HINT_DISTANCE_AGAIN, LONGEST_HINT_DISTANCE_LOST)),
+        (jobs.c.attempts > 0, _widening(HINT_DISTANCE_AGAIN, LONGEST_HINT_DISTANCE)),
+        else_=_widening(HINT_DISTANCE, LONGEST_HINT_DISTANCE),
+    )
     found = conn.execute(
         update(jobs)
         .where(jobs.c.id.in_(select(wanted.c.id)))
@@ -229,11 +235,11 @@ def due(conn: Connection, limit: int) -> list[Hint]:
     return [Hint(row.id, row.kind, row.queue, row.expiries >= EXPIRIES_BEFORE_ALONE) for row in found]
 
 
-def _widening(first: float) -> ColumnElement[float]:
-    """Seconds from the hint that is given now to the next one: `first`, and then always twice as many, up to 60."""
-    doublings = ceil(log2(LONGEST_HINT_DISTANCE / first))
+def _widening(first: float, longest: float) -> ColumnElement[float]:
+    """Seconds from the hint that is given now to the next one: `first`, and then always twice as many."""
+    doublings = ceil(log2(longest / first))
     steps = [(jobs.c.hints <= given, literal(first * 2.0**given)) for given in range(doublings)]
-    return case(*steps, else_=literal(LONGEST_HINT_DISTANCE))
+    return case(*steps, else_=literal(longest))
 
 
 def expire(conn: Connection, limit: int) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.faults import injections as broken
-from tests.faults.customer import Habits
+from tests.faults.customer import SLOW_REFUNDS, Habits
 from tests.faults.injections import Injection
 from tests.faults.world import Plan
 
@@ -60,7 +60,7 @@ class Case:
     databases: tuple[str, ...] = ("sqlite", "postgresql")
     brokers: tuple[str, ...] = ()
     operations: int = 200
-    clients: int = 12
+    clients: int = 16
     whole: bool = False
 
 
@@ -70,18 +70,18 @@ CRASHES = Case(
         "requests": [{"kind": "reset", "method": "POST", "match": "/v1/*s", "when": "after", "probability": 0.15}],
         "webhooks": [{"kind": "drop", "probability": 0.4}, {"kind": "duplicate", "probability": 0.2}],
     },
-    plan={"lease": 3.0, "period": 2, "settle": 5},
-    habits=Habits(dawdle=3.0),
+    plan={"workers": 4, "lease": 3.0, "period": 2, "settle": 5},
+    habits=Habits(dawdle=3.0, refunds=1.0, cards=SLOW_REFUNDS),
     operations=30,
-    clients=8,
+    clients=16,
 )
-"""Every crash point is passed within seconds: answers and webhooks get lost, and customers take their time."""
+"""Each crash point is passed within seconds: answers and webhooks get lost, and customers and banks take their time."""
 
 REDIS, POSTGRES = ("redis",), ("postgresql",)
 CASES: dict[str, Case] = {
     "calm": Case("nothing breaks; the throughput to compare with"),
     "kills": Case("kill -9 of any process every 0.2 to 2 s", (broken.random_kills,),
-                  plan={"beats": 2, "latency_ms": 100}),
+                  plan={"workers": 4, "beats": 2, "latency_ms": 100}),
     "two-beats": Case("two beats", plan={"beats": 2}),
     "three-beats": Case("three beats", plan={"beats": 3}),
     "stopped": Case("SIGSTOP of a worker for three leases before and during its calls to Stripe",

@@ -13,6 +13,7 @@ from tests.faults.caller import Answer, Caller, NoAnswer
 from tests.faults.checker import ENDINGS
 
 CARDS = ("pm_card_visa",) * 8 + ("pm_card_refundFail", "pm_card_pendingRefund")
+SLOW_REFUNDS = ("pm_card_visa", "pm_card_pendingRefund", "pm_card_pendingRefund")
 LONGEST_WAIT = 90.0
 """Seconds for a job to end or an order to be paid; what takes longer is left to the last look."""
 
@@ -26,12 +27,14 @@ class Habits:
         poison: share of orders whose payment job kills its worker.
         refunds: share of paid orders that get refunds.
         repeats: share of requests that are sent several times at once.
+        cards: what they pay with.
     """
 
     dawdle: float = 0.0
     poison: float = 0.0
     refunds: float = 0.7
     repeats: float = 0.3
+    cards: tuple[str, ...] = CARDS
 
 
 class Customer:
@@ -101,7 +104,7 @@ class Customer:
 
     def _pay(self, intent: str, secret: str) -> None:
         self.operations += 1
-        fields = {"payment_method": self._dice.choice(CARDS), "client_secret": secret}
+        fields = {"payment_method": self._dice.choice(self._habits.cards), "client_secret": secret}
         self._stripe.form(f"/v1/payment_intents/{intent}/confirm", fields, "pay", order=self.order_id)
 
     def _is_paid(self) -> bool:

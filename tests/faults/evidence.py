@@ -9,9 +9,10 @@ from pathlib import Path
 from tests.faults import mutants as mutated
 from tests.faults import points
 from tests.faults.cases import CASES, CRASHES, plan_of
+from tests.faults.injections import LONGEST_TURN, armed_in_turn
 from tests.faults.mutants import MUTANTS
 from tests.faults.report import Row
-from tests.faults.run import PATIENCE, Result, Run, always
+from tests.faults.run import LONGEST_LOAD, PATIENCE, Result, Run, always
 from tests.faults.world import World
 
 COMMAND = "python -m tests.faults"
@@ -74,13 +75,13 @@ def crash_points(
 def _crash(world: World, group: Sequence[str], seed: int) -> Result:
     run = Run(world, seed, group[0])
     run.plan_stripe(**CRASHES.stripe)
-    for point in group:
-        world.arm(point)
     seconds = run.load(
         CRASHES.operations,
         CRASHES.habits,
         CRASHES.clients,
+        [armed_in_turn(group)],
         until=lambda: all(world.crashed(point) for point in group),
+        longest=LONGEST_LOAD + LONGEST_TURN * len(group),
     )
     for point in group:
         died_at = world.crashed(point)

@@ -6,7 +6,7 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -230,3 +230,22 @@ def medley(run: Run) -> None:
         timer = threading.Timer(MEDLEY_SECONDS, turn.done.set)
         timer.start()
         fault(turn)
+
+
+LONGEST_TURN = 2.0
+"""Seconds for a crash point to be passed before the next one is armed, too."""
+BETWEEN_TURNS = 0.3
+
+
+def armed_in_turn(points: Sequence[str]) -> Injection:
+    """Arm one crash point after the other, in an order of the seed's: what died has a moment to come back."""
+
+    def arm(run: Run) -> None:
+        for point in run.dice.sample(points, len(points)):
+            run.world.arm(point)
+            give_up = time.monotonic() + LONGEST_TURN
+            while not run.world.crashed(point) and time.monotonic() < give_up:
+                time.sleep(0.02)
+            time.sleep(BETWEEN_TURNS)
+
+    return arm

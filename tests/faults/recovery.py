@@ -1,8 +1,9 @@
 """How long accepted work waited because of a fault.
 
-T runs from what took a job's worker away (or from the end of an outage) to the job's end. The promise is about the
-product, so the time in which no worker, no beat or no Stripe was there, or the broker or the database was out of order,
-is taken out; the whole time is shown beside it.
+T runs from what took a job's worker away, or from the end of an outage, until a worker has the job again: the lease
+runs out, a sweep finds that, a hint arrives. The promise is about the product, so the time in which no worker, no beat
+or no Stripe was there, or the broker or the database was out of order, is taken out. Beside it stands the whole time
+to the job's end, with all of that and whatever else hit the job on its way.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Claimed(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """Seconds of one job: `promised` without the time in which nobody could work, and all of it."""
+    """Seconds of one job: T as it is promised, and the whole time to its end."""
 
     promised: float
     whole: float
@@ -72,9 +73,11 @@ def recoveries(lines: list[Line], lease_seconds: float, evidence: Evidence) -> l
     spans = [*evidence.gaps, *outages(lines)]
     found = []
     for job in ended_jobs(lines):
-        begin, end = _begin(job, broken, healed, evidence, lease_seconds), unix(job["finished_at"])
-        if begin is not None:
-            found.append(Recovery(end - begin - overlap(spans, begin, end), end - begin))
+        held_up, end = _held_up(job, broken, healed, evidence, lease_seconds), unix(job["finished_at"])
+        if held_up is not None:
+            begin, after = held_up
+            again = min([end, *(claim.at for claim in evidence.claims.get(job["id"], ()) if claim.at > after)])
+            found.append(Recovery(again - begin - overlap(spans, begin, again), end - begin))
     return found
 
 
@@ -103,14 +106,15 @@ def unix(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-def _begin(
+def _held_up(
     job: dict[str, Any], broken: list[Line], healed: list[float], evidence: Evidence, lease_seconds: float
-) -> float | None:
+) -> tuple[float, float] | None:
+    """What the job's recovery counts from, and after when a worker may have had it again."""
     expiries = [unix(line["at"]) for line in job["timeline"] if line["what"] == "lease expired"]
     if expiries:
-        return _lost(job["id"], expiries[-1], broken, evidence, lease_seconds)
-    held_up = [at for at in healed if unix(job["created_at"]) <= at <= unix(job["finished_at"])]
-    return held_up[-1] if held_up else None
+        return _lost(job["id"], expiries[-1], broken, evidence, lease_seconds), expiries[-1]
+    outages_ended = [at for at in healed if unix(job["created_at"]) <= at <= unix(job["finished_at"])]
+    return (outages_ended[-1], outages_ended[-1]) if outages_ended else None
 
 
 def _lost(job_id: str, expired: float, broken: list[Line], evidence: Evidence, lease_seconds: float) -> float:

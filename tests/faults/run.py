@@ -66,7 +66,7 @@ class Result:
         return percentile([one.promised for one in self.recovery], share)
 
     def waited(self, share: float) -> float | None:
-        """The same with the time in which nobody could work."""
+        """The percentile of the whole times to the end of the job, in seconds."""
         return percentile([one.whole for one in self.recovery], share)
 
     def shown(self) -> dict[str, Any]:
@@ -129,13 +129,15 @@ class Run:
         clients: int,
         faults: Sequence[Callable[[Run], None]] = (),
         until: Callable[[], bool] = always,
+        longest: float = LONGEST_LOAD,
     ) -> float:
         """Have customers do so many operations while the faults happen; returns the seconds it took.
 
         Args:
-            until: they go on, for a bounded time, as long as this is False.
+            until: they go on as long as this is False.
+            longest: seconds after which they wait for it no longer.
         """
-        give_up = time.monotonic() + LONGEST_LOAD
+        give_up = time.monotonic() + longest
 
         def enough(done: int) -> bool:
             return done >= operations and (until() or time.monotonic() > give_up)

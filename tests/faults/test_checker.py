@@ -197,15 +197,20 @@ def evidence(*taken: tuple[int, str], gaps: tuple[tuple[int, int], ...] = ()) ->
     return Evidence(claims, [(BEGAN + begin, BEGAN + end) for begin, end in gaps])
 
 
-def test_recovery_counts_from_the_fault_that_hit_the_jobs_own_worker_to_the_end_of_the_job() -> None:
+def test_recovery_counts_from_the_fault_that_hit_the_jobs_own_worker_until_a_worker_has_it_again() -> None:
     told = looked(8, 16, 14)
     for second, program in ((2, "worker-0"), (9, "worker-1"), (10, "web-0"), (11, "worker-0"), (15, "worker-0")):
         happened(told, "fault", second, "kill", program)
-    assert recoveries(told.lines, 4.0, evidence((9, "worker-0"), (15, "worker-1"))) == [Recovery(5.0, 5.0)]
+    assert recoveries(told.lines, 4.0, evidence((9, "worker-0"), (15, "worker-1"))) == [Recovery(4.0, 5.0)]
 
 
 def test_a_job_whose_worker_killed_itself_counts_from_its_claim() -> None:
     assert recoveries(looked(8, 16, 14).lines, 4.0, evidence((10, "worker-0"))) == [Recovery(6.0, 6.0)]
+
+
+def test_a_job_that_was_hit_again_recovered_when_a_worker_had_it_and_its_whole_time_is_known() -> None:
+    shown = evidence((5, "worker-0"), (10, "worker-0"), (15, "worker-1"), (18, "worker-1"))
+    assert recoveries(looked(4, 20, 9, 14).lines, 4.0, shown) == [Recovery(5.0, 10.0)]
 
 
 def test_the_time_in_which_nobody_could_work_is_no_recovery() -> None:
@@ -213,14 +218,15 @@ def test_the_time_in_which_nobody_could_work_is_no_recovery() -> None:
     happened(told, "fault", 20, "down", "broker")
     happened(told, "healed", 25, "down", "broker")
     shown = evidence((10, "worker-0"), gaps=((0, 11), (22, 30), (38, 50)))
-    assert recoveries(told.lines, 4.0, shown) == [Recovery(30.0 - 1 - 10 - 2, 30.0)]
+    assert recoveries(told.lines, 4.0, shown) == [Recovery(30.0 - 1 - 10 - 2, 30.0)]  # and nobody had it again
 
 
 def test_recovery_from_an_outage_counts_from_its_end_but_not_from_the_end_of_one_workers_rest() -> None:
     told = looked(9, 16)
     happened(told, "healed", 13, "down", "broker")
     happened(told, "healed", 15, "stop", "worker-1")
-    assert recoveries(told.lines, 4.0, evidence((14, "worker-0"))) == [Recovery(3.0, 3.0)]
+    assert recoveries(told.lines, 4.0, evidence((10, "worker-0"))) == [Recovery(3.0, 3.0)]
+    assert recoveries(told.lines, 4.0, evidence((10, "worker-0"), (14, "worker-0"))) == [Recovery(1.0, 3.0)]
 
 
 def test_a_job_that_nobody_held_up_did_not_recover_and_its_first_wait_is_known() -> None:
