@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.faults import everything, evidence
 from tests.faults.cases import CASES
-from tests.faults.report import Row, show
+from tests.faults.report import HEAD, Row, markdown, merged, show
 from tests.faults.run import PATIENCE
 
 
@@ -23,26 +23,35 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     folder = Path(tempfile.mkdtemp(prefix="counterfoil-faults-"))
     folder.chmod(0o755)  # PostgreSQL's user passes through
+    results = options.results or (options.out or folder) / "results.json"
     rows: list[Row] = []
-    try:
-        for row in _rows(options, folder):
-            rows.append(row)
-            print(row.line(), flush=True)
-    finally:
-        results = options.results or folder / "results.json"
-        results.write_text(json.dumps([row.shown() for row in rows], indent=1))
+    print(HEAD, flush=True)
+    for row in _rows(options, folder):
+        rows.append(row)
+        print(row.line(), flush=True)
+        _write(results, rows)
+    table = merged(rows)
     if len(rows) > 1:
-        print(show(rows), flush=True)
-    bad = [row for row in rows if not row.holds]
-    print(f"{len(rows) - len(bad)} of {len(rows)} rows hold; results: {results}", flush=True)
-    if not bad and not options.keep:
+        print(show(table), flush=True)
+    bad, late = [row for row in table if not row.holds], [row for row in table if row.late]
+    print(
+        f"{len(table) - len(bad)} of {len(table)} rows hold, T is too long in {len(late)}; results: {results}",
+        flush=True,
+    )
+    if rows and not bad and not options.keep:
         _sweep_up(folder)
     return 1 if bad or not rows else 0
 
 
+def _write(results: Path, rows: list[Row]) -> None:
+    results.write_text(json.dumps([row.shown() for row in rows], indent=1))
+    results.with_suffix(".md").write_text(markdown(merged(rows)))
+
+
 def _rows(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     if options.case is None:
-        yield from everything.rows(folder, options.seed)
+        wanted = everything.chosen(everything.parts(options.seed), options.only, options.skip)
+        yield from everything.rows(options.out or folder / "parts", wanted)
     elif options.case == "crash-points":
         yield from evidence.crash_points(
             folder,
@@ -82,7 +91,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--broker", choices=["filesystem", "redis", "rabbitmq"], help="else what suits the case")
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds for everything to come to rest")
-    parser.add_argument("--results", type=Path, help="file for the figures as JSON")
+    parser.add_argument("--only", nargs="+", help="of everything, the parts whose names begin so")
+    parser.add_argument("--skip", nargs="+", default=[], help="of everything, not the parts whose names begin so")
+    parser.add_argument("--out", type=Path, help="folder for the parts' results: what holds there is not run again")
+    parser.add_argument("--results", type=Path, help="file for the figures as JSON, and beside it a table")
     parser.add_argument("--keep", action="store_true", help="keep logs and histories of runs that held, too")
     return parser.parse_args()
 

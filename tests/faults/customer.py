@@ -14,8 +14,6 @@ from tests.faults.checker import ENDINGS
 
 CARDS = ("pm_card_visa",) * 8 + ("pm_card_refundFail", "pm_card_pendingRefund")
 SLOW_REFUNDS = ("pm_card_visa", "pm_card_pendingRefund", "pm_card_pendingRefund")
-LONGEST_WAIT = 90.0
-"""Seconds for a job to end or an order to be paid; what takes longer is left to the last look."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class Habits:
         refunds: share of paid orders that get refunds.
         repeats: share of requests that are sent several times at once.
         cards: what they pay with.
+        waits: seconds for a job to end or an order to be paid; what takes longer is left to the last look.
     """
 
     dawdle: float = 0.0
@@ -35,6 +34,7 @@ class Habits:
     refunds: float = 0.7
     repeats: float = 0.3
     cards: tuple[str, ...] = CARDS
+    waits: float = 90.0
 
 
 class Customer:
@@ -163,7 +163,7 @@ class Customer:
         return job["result"] if job else None
 
     def _until(self, kind: str, object_id: str, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
-        give_up, pause = time.monotonic() + LONGEST_WAIT, 0.03
+        give_up, pause = time.monotonic() + self._habits.waits, 0.03
         while time.monotonic() < give_up:
             shown: dict[str, Any] = self._shop.look("poll", kind, object_id).body
             if done(shown):

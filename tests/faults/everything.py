@@ -1,4 +1,4 @@
-"""All of the evidence, a process per part: the two throughputs alone, everything else a few at a time."""
+"""All of the evidence, a process per part: what measures most has the machine to itself, the rest goes two by two."""
 
 from __future__ import annotations
 
@@ -7,71 +7,117 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 from stack.program import ROOT
-from tests.faults import points
 from tests.faults.cases import CASES
 from tests.faults.mutants import MUTANTS
 from tests.faults.report import Row
 
-AT_ONCE = 3
-"""Parts side by side: they mostly wait, for leases, restarts and reconciliations."""
-POINTS_PER_PART = 7
-MANY = {"postgresql": 10_000, "sqlite": 2_000}
-"""Operations under random kills."""
+AT_ONCE = 2
+"""Parts side by side: each waits about half of its time, for leases, restarts and reconciliations."""
+SEEDS = 5
+"""Of the crash points, on each database, and of the kills on PostgreSQL."""
+KILLS = {"postgresql": (2_000, SEEDS), "sqlite": (1_000, 2)}
+"""Operations under random kills for each seed, and seeds."""
+COMPARED = ("calm", "broker-flaps")
 LEAST_FLAPPING_SHARE = 0.5
 """Of the normal throughput, while the broker is killed and started again and again."""
 
 
-def rows(folder: Path, seed: int) -> Iterator[Row]:
-    """Run everything; the rows come as they are done."""
-    calm, flapping = (_part(folder, part) for part in _throughput(seed))
-    yield from _compared(calm, flapping)
+@dataclass(frozen=True)
+class Part:
+    """What runs in a process of its own.
+
+    Args:
+        name: unique, to choose it and for its files.
+        arguments: of `python -m tests.faults`.
+        alone: nothing else runs beside it.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    alone: bool = False
+
+
+def parts(seed: int) -> list[Part]:
+    """All parts in the order in which they are run; those that run alone come first."""
+    return [*_throughput(seed), *_kills(seed), *_crash_points(seed), *_cases(seed), *_mutants()]
+
+
+def chosen(every: Sequence[Part], only: Sequence[str] | None, skip: Sequence[str]) -> list[Part]:
+    """The parts whose names begin with one of `only` (all without it) and with none of `skip`."""
+    wanted = [part for part in every if only is None or part.name.startswith(tuple(only))]
+    return [part for part in wanted if not part.name.startswith(tuple(skip))]
+
+
+def rows(folder: Path, wanted: Sequence[Part]) -> Iterator[Row]:
+    """Run the parts that have no good result in the folder yet; the rows come as they are done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    normal: float | None = None
+    for part in [part for part in wanted if part.alone]:
+        done = _run(folder, part)
+        if part.name.startswith(COMPARED[0]):
+            normal = done[0].result.rate
+        elif part.name.startswith(COMPARED[1]) and normal:
+            _compare(done[0], normal)
+        yield from done
     with ThreadPoolExecutor(AT_ONCE) as together:
-        parts = [together.submit(_part, folder, part) for part in _parts(seed)]
-        for part in as_completed(parts):
-            yield from part.result()
+        for ended in as_completed([together.submit(_run, folder, part) for part in wanted if not part.alone]):
+            yield from ended.result()
 
 
-def _throughput(seed: int) -> list[list[str]]:
-    where = ["--database", "postgresql", "--broker", "redis", "--operations", "1000", "--seed", str(seed)]
-    return [["--case", name, *where] for name in ("calm", "broker-flaps")]
+def _throughput(seed: int) -> Iterator[Part]:
+    for name in COMPARED:
+        where = ("--database", "postgresql", "--broker", "redis", "--operations", "1000", "--seed", str(seed))
+        yield Part(f"{name}-postgresql", ("--case", name, *where), alone=True)
 
 
-def _compared(calm: list[Row], flapping: list[Row]) -> list[Row]:
-    if calm and flapping:
-        share = flapping[0].result.rate / calm[0].result.rate
-        flapping[0].result.notes.append(f"{share:.0%} of the throughput without faults")
-        if share < LEAST_FLAPPING_SHARE:
-            flapping[0].result.broken.append(f"at least {LEAST_FLAPPING_SHARE:.0%} is required")
-    return calm + flapping
+def _kills(seed: int) -> Iterator[Part]:
+    for database, (operations, seeds) in KILLS.items():
+        for one in range(seed, seed + seeds):
+            how = ("--database", database, "--operations", str(operations), "--seed", str(one))
+            yield Part(f"kills-{database}-{one}", ("--case", "kills", *how), alone=True)
 
 
-def _parts(seed: int) -> Iterator[list[str]]:
-    """The arguments of each part, the longest ones first."""
-    for database, operations in MANY.items():
-        yield ["--case", "kills", "--database", database, "--operations", str(operations), "--seed", str(seed)]
-    for database in MANY:
-        for chosen in _chunks(points.names(), POINTS_PER_PART):
-            yield ["--case", "crash-points", "--database", database, "--points", *chosen]
-    for name in MUTANTS:
-        yield ["--case", "mutants", "--points", name]
+def _crash_points(seed: int) -> Iterator[Part]:
+    for one in range(seed, seed + SEEDS):
+        for database in KILLS:
+            how = ("--database", database, "--together", "--seeds", str(one))
+            yield Part(f"crash-points-{database}-{one}", ("--case", "crash-points", *how))
+
+
+def _cases(seed: int) -> Iterator[Part]:
     for name, case in CASES.items():
-        if name not in ("kills", "calm", "broker-flaps"):
+        if name not in ("kills", *COMPARED):
             for database in case.databases:
-                yield ["--case", name, "--database", database, "--seed", str(seed)]
+                yield Part(f"{name}-{database}", ("--case", name, "--database", database, "--seed", str(seed)))
 
 
-def _chunks(names: Sequence[str], size: int) -> list[Sequence[str]]:
-    return [names[start : start + size] for start in range(0, len(names), size)]
+def _mutants() -> Iterator[Part]:
+    for name in MUTANTS:
+        yield Part(f"without-{name}", ("--case", "mutants", "--points", name))
 
 
-def _part(folder: Path, arguments: list[str]) -> list[Row]:
-    name = "".join(letter if letter.isalnum() else "-" for letter in " ".join(arguments[1:]))[:100]
-    results = folder / f"{name}.json"
-    command = [sys.executable, "-m", "tests.faults", *arguments, "--results", str(results)]
-    with (folder / f"{name}.txt").open("w") as log:
+def _compare(flapping: Row, normal: float) -> None:
+    share = flapping.result.rate / normal
+    flapping.result.notes.append(f"{share:.0%} of the throughput without faults")
+    if share < LEAST_FLAPPING_SHARE:
+        flapping.result.broken.append(f"at least {LEAST_FLAPPING_SHARE:.0%} is required")
+
+
+def _run(folder: Path, part: Part) -> list[Row]:
+    results = folder / f"{part.name}.json"
+    done = _read(results)
+    if done and all(row.holds for row in done):
+        return done
+    results.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "tests.faults", *part.arguments, "--results", str(results)]
+    with (folder / f"{part.name}.txt").open("w") as log:
         subprocess.run(command, cwd=ROOT, check=False, stdout=log, stderr=subprocess.STDOUT)
-    shown = json.loads(results.read_text()) if results.exists() else []
-    return [Row.of(one) for one in shown] or [Row.missing(name, f"{' '.join(command[1:])}")]
+    return _read(results) or [Row.missing(part.name, " ".join(command[1:]))]
+
+
+def _read(results: Path) -> list[Row]:
+    return [Row.of(shown) for shown in json.loads(results.read_text())] if results.exists() else []

@@ -69,7 +69,7 @@ def crash_points(
             how = f"--database {database} --broker {broker}" + (" --together" if together else "")
             name = f"crash at {group[0]}" if len(group) == 1 else f"crash at {len(group)} points"
             replay = f"{COMMAND} --case crash-points {which} {how}"
-            yield Row(f"{name} x{len(results)}", f"{database} {broker}", _together(results), replay)
+            yield Row(name, f"{database} {broker}", Result.sum(results), replay, runs=len(results))
 
 
 def _crash(world: World, group: Sequence[str], seed: int) -> Result:
@@ -98,17 +98,6 @@ def _clean(result: Result) -> bool:
     return not result.violations and not result.broken
 
 
-def _together(results: Sequence[Result]) -> Result:
-    return Result(
-        sum(one.operations for one in results),
-        sum(one.seconds for one in results),
-        [violation for one in results for violation in one.violations],
-        [recovery for one in results for recovery in one.recovery],
-        [note for one in results for note in one.notes],
-        [reason for one in results for reason in one.broken],
-    )
-
-
 def mutants(folder: Path, only: Sequence[str] | None, seeds: Sequence[int]) -> Iterator[Row]:
     """Remove each guard in a copy of the tree; a row holds when one of the seeds showed that it was missing."""
     for name in only or MUTANTS:
@@ -124,6 +113,6 @@ def mutant_row(folder: Path, name: str, seeds: Sequence[int]) -> Row:
     result = Result(0, 0.0, [], [])
     for seed in seeds:
         result = mutated.run(mutant, copy, seed)
-        if result.violations or result.broken:
+        if mutated.seen(mutant, result):
             break
     return Row(f"without {name}", f"{mutant.database} {mutant.case}", result, replay, wanted=False)

@@ -34,10 +34,12 @@ class Mutant:
     Args:
         edits: what is changed. Where two guards cover each other, both go.
         case: what to run, with which database and how many operations.
+        letters: the violations of which at least one must be seen; others may be the slowness of the machine.
     """
 
     edits: tuple[Edit, ...]
     case: str
+    letters: str
     database: str = "sqlite"
     operations: int = 100
 
@@ -52,15 +54,18 @@ def _not_unique(name: str, table: str, columns: str) -> Edit:
 
 MUTANTS: dict[str, Mutant] = {
     "fence": Mutant(
-        (Edit("core/domain/leases.py", " & (jobs.c.lease_token == claim.token)", ""),), "stopped"
+        (Edit("core/domain/leases.py", " & (jobs.c.lease_token == claim.token)", ""),), "stopped", "OF"
     ),
-    "unique-reference": Mutant((_not_unique("uq_orders_reference", "orders", '"account_id", "reference"'),), "calm"),
+    "unique-reference": Mutant(
+        (_not_unique("uq_orders_reference", "orders", '"account_id", "reference"'),), "calm", "C"
+    ),
     "unique-key": Mutant(
         (
             _not_unique("uq_jobs_idempotency", "jobs", '"account_id", "idempotency_scope", "idempotency_key"'),
             Edit("core/domain/jobs.py", "    if request.key is None:\n        return None\n", "    return None\n"),
         ),
         "calm",
+        "C",
     ),
     "one-live-payment": Mutant(
         (
@@ -68,12 +73,15 @@ MUTANTS: dict[str, Mutant] = {
             Edit("core/domain/payments.py", "    payment = _live(conn, order.id)\n", "    payment = None\n"),
         ),
         "calm",
+        "C",
     ),
     "order-lock": Mutant(
-        (Edit("core/domain/orders.py", ".where(mine).with_for_update()", ".where(mine)"),), "calm", "postgresql", 300
+        (Edit("core/domain/orders.py", ".where(mine).with_for_update()", ".where(mine)"),),
+        "calm", "LRO", "postgresql", 300,
     ),
     "charge-key": Mutant(
-        (Edit("core/domain/payments.py", 'f"payment:{self.id}:{self.epoch}"', 'f"payment:{new_id()}"'),), "lost-answers"
+        (Edit("core/domain/payments.py", 'f"payment:{self.id}:{self.epoch}"', 'f"payment:{new_id()}"'),),
+        "lost-answers", "C",
     ),
     "refund-key": Mutant(
         (
@@ -81,6 +89,7 @@ MUTANTS: dict[str, Mutant] = {
             Edit("worker/flows/refund.py", " or row.status == refunds.UNKNOWN or work.claim.attempt > 1:", ":"),
         ),
         "lost-answers",
+        "R",
         operations=300,
     ),
     "refund-bound": Mutant(
@@ -89,16 +98,18 @@ MUTANTS: dict[str, Mutant] = {
             Edit("core/domain/refunds.py", "    if amount > left:\n", "    if amount > left + 10**9:\n"),
         ),
         "calm",
+        "LR",
         operations=150,
     ),
     "inbox": Mutant(
-        (Edit(_SCHEMA, '        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_events")),\n', ""),), "webhooks",
-        operations=200,
+        (Edit(_SCHEMA, '        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_events")),\n', ""),),
+        "webhooks", "C", operations=200,
     ),
     "sweep": Mutant(
         (Edit("worker/sweep.py", "        expired = leases.expire(conn, BATCH)\n", "        expired = list[str]()\n"),),
         "kills",
-        operations=400,
+        "L",
+        operations=120,
     ),
 }  # fmt: skip
 
@@ -134,8 +145,19 @@ def run(mutant: Mutant, folder: Path, seed: int) -> Result:
         "--operations", str(mutant.operations), "--seed", str(seed), "--patience", str(PATIENCE),
         "--results", str(results),
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=LONGEST_RUN)
+    try:
+        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=LONGEST_RUN)
+    except subprocess.TimeoutExpired:
+        return Result(0, 0.0, [], [], broken=[f"the harness did not end in {LONGEST_RUN} s"])
     rows = json.loads(results.read_text()) if results.exists() else []
     if not rows:
         return Result(0, 0.0, [], [], broken=[f"the harness ended with {done.returncode}: {done.stderr[-500:]}"])
-    return Result.of(rows[0])
+    result = Result.of(rows[0])
+    if result.violations and not seen(mutant, result):
+        result.broken.append(f"none of {', '.join(mutant.letters)} was seen, only others")
+    return result
+
+
+def seen(mutant: Mutant, result: Result) -> bool:
+    """Whether the guard's own kind of violation showed."""
+    return any(result.count(letter) for letter in mutant.letters)

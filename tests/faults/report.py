@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tests.faults.run import Result
@@ -24,6 +24,7 @@ class Row:
         result: what it showed.
         replay: the command that runs it again.
         wanted: whether the promises should hold (a mutant must break one).
+        runs: how many runs it sums up.
     """
 
     case: str
@@ -31,11 +32,22 @@ class Row:
     result: Result
     replay: str
     wanted: bool = True
+    runs: int = 1
 
     @property
     def holds(self) -> bool:
         """Whether it ended as it should."""
         return not self.result.broken and (not self.result.violations) == self.wanted
+
+    @property
+    def name(self) -> str:
+        """The case, and how often it was run."""
+        return f"{self.case} x{self.runs}" if self.runs > 1 else self.case
+
+    @property
+    def late(self) -> bool:
+        """Whether T is longer than one lease and two sweeps."""
+        return self.wanted and (self.result.recovered(0.99) or 0.0) > self.result.limit > 0
 
     def line(self) -> str:
         """The row, and below it what went wrong and how to see it again."""
@@ -43,7 +55,8 @@ class Row:
         p50, p99, whole = self.result.recovered(0.5), self.result.recovered(0.99), self.result.waited(0.99)
         times = f"{_seconds(p50):>7} {_seconds(p99):>7} {len(self.result.recovery):>5} {_seconds(whole):>7}"
         rate = f"{self.result.rate:>6.1f}"
-        lines = [f"{self.case:34} {self.where:22} {self.result.operations:>6} {counts} {times} {rate}"]
+        lines = [f"{self.name:34} {self.where:22} {self.result.operations:>6} {counts} {times} {rate}"]
+        lines += [f"    T is longer than {self.result.limit:g} s"] if self.late else []
         lines += [f"    note: {note}" for note in self.result.notes]
         lines += [f"    proves nothing: {reason}" for reason in self.result.broken]
         if not self.holds:
@@ -55,17 +68,48 @@ class Row:
     def shown(self) -> dict[str, Any]:
         """As JSON."""
         about = {"case": self.case, "where": self.where, "replay": self.replay, "wanted": self.wanted}
-        return {**about, "holds": self.holds, **self.result.shown()}
+        return {**about, "runs": self.runs, "holds": self.holds, "late": self.late, **self.result.shown()}
 
     @classmethod
     def of(cls, shown: dict[str, Any]) -> Self:
         """The row that another process showed."""
-        return cls(shown["case"], shown["where"], Result.of(shown), shown["replay"], shown["wanted"])
+        return cls(shown["case"], shown["where"], Result.of(shown), shown["replay"], shown["wanted"], shown["runs"])
 
     @classmethod
     def missing(cls, case: str, replay: str) -> Self:
         """The row of a process that showed nothing."""
         return cls(case, "?", Result(0, 0.0, [], [], broken=["no results"]), replay)
+
+
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """One row for all runs of a case at the same place; what must be run again is named."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.case, row.where), []).append(row)
+    return [_one_of(group) for group in groups.values()]
+
+
+def _one_of(group: Sequence[Row]) -> Row:
+    if len(group) == 1:
+        return group[0]
+    again = [row for row in group if not row.holds] or group
+    replay = "; ".join(row.replay for row in again)
+    result = Result.sum([row.result for row in group])
+    return replace(group[0], result=result, replay=replay, runs=sum(row.runs for row in group))
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table for the documents."""
+    head = "| case | on | operations | L | C | R | O | F | T p50 | T p99 | of | to the end, p99 | op/s |"
+    return "\n".join((head, "|---|---|" + "---:|" * 11, *map(_markdown, rows), ""))
+
+
+def _markdown(row: Row) -> str:
+    result = row.result
+    about = (row.name if row.holds else f"**{row.name}**", row.where, f"{result.operations:,}")
+    counts = [str(result.count(letter)) for letter in "LCROF"]
+    times = (_seconds(result.recovered(0.5)), _seconds(result.recovered(0.99)), str(len(result.recovery)))
+    return "| " + " | ".join((*about, *counts, *times, _seconds(result.waited(0.99)), f"{result.rate:.1f}")) + " |"
 
 
 def show(rows: Sequence[Row]) -> str:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from tests.faults import witness
@@ -23,8 +23,10 @@ PATIENCE = 150.0
 LONGEST_LOAD = 60.0
 """Seconds that customers go on for an event to happen."""
 PAUSE = 0.7
+SWEEP_SECONDS = 1.0
+"""From one sweep to the next, as celeryconfig's beat schedule says."""
 SOON = 2.0
-"""Seconds after which a job that nobody has taken yet waits for another hint."""
+"""Seconds after which a job that nobody has taken yet waits for a full worker, or for another hint."""
 _OPEN_JOBS = re.compile(r'^counterfoil_jobs\{status="(?:queued|running)"\} ([0-9.]+)$', re.MULTILINE)
 
 
@@ -44,6 +46,8 @@ class Result:
     notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     """Faults that did not happen: the run proves nothing."""
+    limit: float = 0.0
+    """The longest T that is promised, in seconds; 0 where none is."""
 
     @property
     def rate(self) -> float:
@@ -59,7 +63,22 @@ class Result:
         """The result that another process showed."""
         violations = [Violation.parse(text) for text in shown["violations"]]
         recovery = [Recovery(*pair) for pair in shown["recovery"]]
-        return cls(shown["operations"], shown["seconds"], violations, recovery, shown["notes"], shown["broken"])
+        return cls(
+            shown["operations"], shown["seconds"], violations, recovery, shown["notes"], shown["broken"], shown["limit"]
+        )
+
+    @classmethod
+    def sum(cls, results: Sequence[Self]) -> Self:
+        """What several runs showed together."""
+        return cls(
+            sum(one.operations for one in results),
+            sum(one.seconds for one in results),
+            [violation for one in results for violation in one.violations],
+            [recovery for one in results for recovery in one.recovery],
+            [note for one in results for note in one.notes],
+            [reason for one in results for reason in one.broken],
+            max(one.limit for one in results),
+        )
 
     def recovered(self, share: float) -> float | None:
         """The percentile of T, in seconds; None when nothing was held up."""
@@ -77,6 +96,7 @@ class Result:
             "held_up": len(self.recovery), "recovery_p50": self.recovered(0.5), "recovery_p99": self.recovered(0.99),
             "whole_p50": self.waited(0.5), "whole_p99": self.waited(0.99),
             "recovery": [[round(seconds, 3) for seconds in one] for one in self.recovery],
+            "limit": self.limit,
             "violations": list(map(str, self.violations)), "notes": self.notes, "broken": self.broken,
         }  # fmt: skip
 
@@ -137,6 +157,7 @@ class Run:
             until: they go on as long as this is False.
             longest: seconds after which they wait for it no longer.
         """
+        habits = replace(habits, waits=min(habits.waits, self._patience))
         give_up = time.monotonic() + longest
 
         def enough(done: int) -> bool:
@@ -180,13 +201,14 @@ class Run:
             self._look(pending)
         self.history.close()
         recovery = self._recovery()
-        return Result(sum(one.operations for one in self._customers), seconds, found, recovery, self.notes, self.broken)
+        operations, limit = sum(one.operations for one in self._customers), self.world.plan.lease + 2 * SWEEP_SECONDS
+        return Result(operations, seconds, found, recovery, self.notes, self.broken, limit)
 
     def _recovery(self) -> list[Recovery]:
         evidence = Evidence(read_claims(self.world.claims), self.world.presence.gaps())
         waits = [seconds for seconds in first_waits(self.history.lines, evidence) if seconds > SOON]
         if waits:
-            self.notes.append(f"{len(waits)} first hints were lost, their jobs waited for {waits[-1]:.1f} s at most")
+            self.notes.append(f"{len(waits)} jobs waited for their first worker for {SOON:g} to {waits[-1]:.1f} s")
         return recoveries(self.history.lines, self.world.plan.lease, evidence)
 
     def _violations(self) -> list[Violation]:
