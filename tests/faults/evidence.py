@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.faults import mutants as mutated
 from tests.faults import points
 from tests.faults.cases import CASES, CRASHES, plan_of
-from tests.faults.injections import LONGEST_TURN, armed_in_turn
+from tests.faults.injections import LONGEST_ABSENCE, LONGEST_TURN, armed_in_turn
 from tests.faults.mutants import MUTANTS
 from tests.faults.report import Row
 from tests.faults.run import LONGEST_LOAD, PATIENCE, Result, Run, always
@@ -81,7 +81,7 @@ def _crash(world: World, group: Sequence[str], seed: int) -> Result:
         CRASHES.clients,
         [armed_in_turn(group)],
         until=lambda: all(world.crashed(point) for point in group),
-        longest=LONGEST_LOAD + LONGEST_TURN * len(group),
+        longest=LONGEST_LOAD + (LONGEST_TURN + LONGEST_ABSENCE) * len(group),
     )
     for point in group:
         died_at = world.crashed(point)

@@ -234,7 +234,8 @@ def medley(run: Run) -> None:
 
 LONGEST_TURN = 2.0
 """Seconds for a crash point to be passed before the next one is armed, too."""
-BETWEEN_TURNS = 0.3
+LONGEST_ABSENCE = 4.0
+"""Seconds for a worker to come back before the next crash point is armed."""
 
 
 def armed_in_turn(points: Sequence[str]) -> Injection:
@@ -243,9 +244,17 @@ def armed_in_turn(points: Sequence[str]) -> Injection:
     def arm(run: Run) -> None:
         for point in run.dice.sample(points, len(points)):
             run.world.arm(point)
-            give_up = time.monotonic() + LONGEST_TURN
-            while not run.world.crashed(point) and time.monotonic() < give_up:
-                time.sleep(0.02)
-            time.sleep(BETWEEN_TURNS)
+            if _within(LONGEST_TURN, lambda point=point: run.world.crashed(point) is not None):
+                time.sleep(0.1)  # until its death is known
+            _within(LONGEST_ABSENCE, lambda: not run.world.presence.absent("worker"))
 
     return arm
+
+
+def _within(seconds: float, wanted: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + seconds
+    while not wanted():
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.02)
+    return True

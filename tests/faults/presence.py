@@ -32,6 +32,12 @@ class Presence:
         """The program was started, stopped, killed, or ended: it does not work now."""
         self._note(name, there=False)
 
+    def absent(self, kind: str) -> set[str]:
+        """Programs whose names begin so and that are not there now."""
+        with self._lock:
+            last = {name: there for _, name, there in self._news if name.startswith(kind)}
+        return {name for name, there in last.items() if not there}
+
     def gaps(self) -> list[Span]:
         """When none of the workers, none of the beats, or no simulator was there."""
         with self._lock:

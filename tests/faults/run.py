@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +26,6 @@ SWEEP_SECONDS = 1.0
 """From one sweep to the next, as celeryconfig's beat schedule says."""
 SOON = 2.0
 """Seconds after which a job that nobody has taken yet waits for a full worker, or for another hint."""
-_OPEN_JOBS = re.compile(r'^counterfoil_jobs\{status="(?:queued|running)"\} ([0-9.]+)$', re.MULTILINE)
 
 
 def always() -> bool:
@@ -226,21 +224,15 @@ class Run:
             customer.run()
 
     def _becomes_quiet(self, deadline: float) -> bool:
-        """Whether in time no webhook is on its way and no job waits or runs, at two looks one after the other."""
+        """Whether in time no webhook is on its way and no job waits or runs, at two looks one after the other.
+
+        Scheduled jobs are not waited for: there is always one.
+        """
         calm = 0
         while calm < 2 and time.monotonic() < deadline:
-            calm = calm + 1 if witness.read(self.world.folder).pending == 0 and self._open_jobs() == 0 else 0
+            calm = calm + 1 if witness.read(self.world.folder).pending == 0 and self.world.open_jobs() == 0 else 0
             time.sleep(PAUSE)
         return calm == 2
-
-    def _open_jobs(self) -> int | None:
-        """Jobs that are queued or running, as /metrics shows them; None if it shows none now."""
-        try:
-            text = self._shop.get("/metrics").body["text"]
-        except (NoAnswer, KeyError):
-            return None
-        counts = [float(count) for count in _OPEN_JOBS.findall(text)]
-        return int(sum(counts)) if counts else None
 
     def _everything(self) -> list[tuple[str, str]]:
         orders = [("order", one.order_id) for one in self._customers if one.order_id]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.checker import Checker
 from tests.faults.history import ANSWER, CALL, Line
-from tests.faults.presence import gaps
+from tests.faults.presence import Presence, gaps
 from tests.faults.recovery import Claimed, Evidence, Recovery, first_waits, percentile, recoveries
 from tests.faults.transitions import legal
 from tests.faults.witness import Movement, Witness
@@ -240,6 +240,14 @@ def test_nobody_can_work_without_a_worker_a_beat_or_stripe() -> None:
     left = [(second, name, False) for second, name in ((0.0, "worker-0"), (2.0, "worker-0"), (3.0, "worker-1"))]
     news = [*came, *left, (5.0, "beat-0", False), (6.0, "web-0", False)]
     assert gaps(news) == [(0.0, 1.0), (3.0, 4.0), (5.0, float("inf"))]
+
+
+def test_whoever_left_and_did_not_come_back_is_absent() -> None:
+    presence = Presence()
+    for name in ("worker-0", "worker-1", "beat-0"):
+        presence.left(name)
+    presence.came("worker-1")
+    assert presence.absent("worker") == {"worker-0"}
 
 
 def test_percentiles_are_of_the_nearest_rank() -> None:

@@ -1,4 +1,4 @@
-"""A short share of the evidence: some crash points, kills on both databases, a medley of faults, and three mutants.
+"""A short share of the evidence: some crash points, kills, a medley of faults, and a mutant.
 
 `make faults` runs all of it. A failure shows the command that replays it.
 """
@@ -20,8 +20,8 @@ from tests.servers import missing, require
 
 pytestmark = pytest.mark.timeout(400)
 TODAY = int(time.time() // 86_400)
-"""The seed: another dozen of crash points every day, and on a failure the command names it."""
-A_DOZEN = 12
+"""The seed: other crash points every day, and on a failure the command names it."""
+SOME = 8
 
 
 def faults(*arguments: str) -> None:
@@ -37,18 +37,13 @@ def postgresql() -> None:
         missing("PostgreSQL's own programs (initdb, postgres) are not installed")
 
 
-def test_a_dozen_crash_points_break_no_promise() -> None:
-    chosen = random.Random(TODAY).sample(points.names(), A_DOZEN)
+def test_some_crash_points_break_no_promise() -> None:
+    chosen = random.Random(TODAY).sample(points.names(), SOME)
     faults("--case", "crash-points", "--together", "--seeds", str(TODAY), "--points", *chosen)
 
 
-def test_random_kills_on_sqlite_break_no_promise() -> None:
-    faults("--case", "kills", "--operations", "60", "--seed", str(TODAY))
-
-
-@pytest.mark.usefixtures("postgresql")
-def test_random_kills_on_postgresql_and_redis_break_no_promise() -> None:
-    faults("--case", "kills", "--database", "postgresql", "--operations", "60", "--seed", str(TODAY))
+def test_random_kills_break_no_promise() -> None:
+    faults("--case", "kills", "--operations", "40", "--seed", str(TODAY))
 
 
 @pytest.mark.usefixtures("postgresql")
@@ -56,9 +51,8 @@ def test_one_fault_after_the_other_breaks_no_promise() -> None:
     faults("--case", "medley", "--database", "postgresql", "--seed", str(TODAY))
 
 
-@pytest.mark.parametrize("guard", ["unique-reference", "refund-bound"])
-def test_the_harness_sees_that_a_guard_is_missing(guard: str) -> None:
-    faults("--case", "mutants", "--points", guard)
+def test_the_harness_sees_that_a_guard_is_missing() -> None:
+    faults("--case", "mutants", "--points", "unique-reference")
 
 
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)

@@ -6,17 +6,21 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import LiteralString, Self
 
+import psycopg
+
+from core.domain.jobs import QUEUED, RUNNING, SCHEDULE
 from stack import readiness
 from stack.keeper import Backoff, Keeper
 from stack.program import ROOT, Program
@@ -28,6 +32,10 @@ from tests.faults.servers import PostgreSQL, RabbitMQ, descendants, free_port
 
 SECRET_KEY, PUBLISHABLE_KEY, API_KEY = "sk_test_faults", "pk_test_faults", "faults-operator-key"
 START_SECONDS = 90.0
+OPEN_JOBS: LiteralString = f"""
+    SELECT count(*) FROM jobs
+    WHERE status IN ('{QUEUED}', '{RUNNING}') AND coalesce(idempotency_scope, '') <> '{SCHEDULE}'
+"""
 READY, ENDED = ("faults: ready", "simulator: http"), "ended ("
 """What programs say when they work, and what is said of them when they are gone."""
 POOLS = {"sqlite": ("threads", 16), "postgresql": ("gevent", 50)}  # SQLite under gevent stalls
@@ -172,6 +180,20 @@ class World:
         with suppress(FileNotFoundError):
             return (self.crashes / f"{point}.0").stat().st_mtime
         return None
+
+    def open_jobs(self) -> int | None:
+        """Jobs that wait or run, without the scheduled ones; None while the database does not say."""
+        url = self.environment["DATABASE_URL"]
+        file = url.removeprefix("sqlite:///")
+        try:
+            if file != url:
+                with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)) as lite:
+                    return int(lite.execute(OPEN_JOBS).fetchone()[0])
+            with psycopg.connect(url, connect_timeout=5) as connection:
+                shown = connection.execute(OPEN_JOBS).fetchone()
+                return int(shown[0]) if shown else None
+        except (sqlite3.Error, psycopg.Error):
+            return None
 
     def stop(self) -> None:
         """End everything that was started here."""
