@@ -39,6 +39,7 @@ AnyRow = Row[*tuple[Any, ...]]
 JSONDocument = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 SQLITE_BUSY_SECONDS = 30
+POOL_TIMEOUT_SECONDS = 10.0
 # What PostgreSQL files under "internal error" although it only means: not now (a read-only replica, an idle timeout).
 POSTGRES_NOT_NOW = frozenset({"25006", "25P03"})
 POSTGRES_LIMIT_EXCEEDED = "54"  # the class of statements that are too large: repeating them cannot help
@@ -130,13 +131,25 @@ def configure(pool_size: int) -> None:
 
 def engine() -> Engine:
     """This process's engine for `DATABASE_URL`. Keyed by process: a forked child must not share sockets."""
-    url = settings.load().database_url
-    key = (os.getpid(), url)
+    key = (os.getpid(), _url())
     found = _engines.get(key)
     if found is None:
         with _lock:
-            found = _engines.get(key) or _engines.setdefault(key, _build(url))
+            found = _engines.get(key) or _engines.setdefault(key, _build(key[1]))
     return found
+
+
+_found_url: tuple[tuple[str | None, ...], str] | None = None
+
+
+def _url() -> str:
+    # All settings are read again only when one of these changed: this is asked for each statement.
+    global _found_url
+    named = (os.environ.get("DATABASE_URL"), os.environ.get("STATE_DIR"))
+    found = _found_url
+    if found is None or found[0] != named:
+        found = _found_url = (named, settings.load().database_url)
+    return found[1]
 
 
 def dispose() -> None:
@@ -159,17 +172,22 @@ def _build(url: str) -> Engine:
         return built
     return create_engine(
         url,
-        connect_args={
-            "connect_timeout": 5,
-            "options": POSTGRES_SESSION,
-            # A peer that went away silently is noticed within this, not after the kernel's fifteen minutes.
-            "tcp_user_timeout": 15_000,
-            "keepalives_idle": 10,
-        },
+        connect_args=postgres_session(),
         pool_size=_pool_size,
         max_overflow=0,
-        pool_timeout=10,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
     )
+
+
+def postgres_session() -> dict[str, Any]:
+    """What every PostgreSQL connection is opened with, beside its address."""
+    return {
+        "connect_timeout": 5,
+        "options": POSTGRES_SESSION,
+        # A peer that went away silently is noticed within this, not after the kernel's fifteen minutes.
+        "tcp_user_timeout": 15_000,
+        "keepalives_idle": 10,
+    }
 
 
 def _sqlite_session(connection: Any, record: object) -> None:
@@ -207,7 +225,7 @@ def transaction() -> Iterator[Connection]:
     Raises:
         DatabaseUnavailable: the database is away, full, read-only or locked for too long.
     """
-    with _translated(), engine().begin() as connection:
+    with translated(), engine().begin() as connection:
         yield connection
 
 
@@ -218,12 +236,13 @@ def reading() -> Iterator[Connection]:
     Raises:
         DatabaseUnavailable: the database is away.
     """
-    with _translated(), engine().connect().execution_options(reading=True) as connection:
+    with translated(), engine().connect().execution_options(reading=True) as connection:
         yield connection
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Raise `DatabaseUnavailable` for what SQLAlchemy raises when the database is away."""
     try:
         yield
     except PoolTimeout as error:

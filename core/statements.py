@@ -1,0 +1,151 @@
+"""The door for a hot PostgreSQL statement: a transaction of its own, always prepared, nothing compiled in between.
+
+SQLAlchemy costs eight times as much as the statement itself; what runs once or twice for every job goes through here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from threading import BoundedSemaphore, Lock
+from typing import TYPE_CHECKING, Any, LiteralString, cast
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
+
+from core.database import POOL_TIMEOUT_SECONDS, engine, postgres_session, translated
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+def is_postgresql() -> bool:
+    """Whether `DATABASE_URL` names PostgreSQL: on SQLite the plain transaction stays."""
+    return engine().dialect.name == "postgresql"
+
+
+def run_statement(sql: LiteralString, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run one PostgreSQL statement as a transaction of its own.
+
+    Args:
+        sql: with `%(name)s` placeholders, the same text each time; longer than 4,096 characters it is parsed anew
+            each time.
+        params: their values. Text is an unknown literal that takes the type of its place, a dict is jsonb.
+
+    Returns:
+        Its rows; ids are text, moments aware.
+
+    Raises:
+        DatabaseUnavailable: as from a transaction; whether the statement happened is then unknown.
+    """
+    import psycopg
+
+    built = engine()
+    with translated():
+        try:
+            return _pool(built).run(sql, params)
+        except psycopg.Error as error:
+            raise DBAPIError.instance(
+                sql, None, error, psycopg.Error, hide_parameters=True, dialect=built.dialect
+            ) from error
+
+
+class Pool:
+    """Autocommit connections; for threads and greenlets. Belongs to one engine, and so to one process.
+
+    Args:
+        built: the engine whose address and session options they share.
+        size: how many at most.
+    """
+
+    def __init__(self, built: Engine, size: int) -> None:
+        self._engine = built
+        self._room = BoundedSemaphore(size)
+        self._idle: deque[psycopg.Cursor[tuple[Any, ...]]] = deque()  # used as a stack: what is spare stays unopened
+        self._closed = False
+
+    def run(self, sql: LiteralString, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one statement on a connection that nobody else has meanwhile."""
+        if not self._room.acquire(timeout=POOL_TIMEOUT_SECONDS):
+            raise PoolTimeout
+        try:
+            cursor = self._taken()
+            try:
+                cursor.execute(sql, params, prepare=True)
+                rows = cursor.fetchall() if cursor.description else []
+            except BaseException:
+                self._doubtful(cursor)
+                raise
+            self._give(cursor)
+            return rows
+        finally:
+            self._room.release()
+
+    def close(self) -> None:
+        """Close what is idle now, and what is in use when it comes back."""
+        self._closed = True
+        self._close_idle()
+
+    def _give(self, cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
+        self._idle.append(cursor)
+        if self._closed:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().connection.close()
+
+    def _taken(self) -> psycopg.Cursor[tuple[Any, ...]]:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _connected(self._engine).cursor()
+
+    def _doubtful(self, cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
+        from psycopg.pq import TransactionStatus
+
+        if cursor.connection.info.transaction_status == TransactionStatus.IDLE:
+            self._give(cursor)  # the statement was wrong, not the connection
+            return
+        lost = cursor.connection.broken
+        cursor.connection.close()
+        if lost:  # the server went away: the others are as dead
+            self._close_idle()
+
+
+def _connected(built: Engine) -> psycopg.Connection[tuple[Any, ...]]:
+    import psycopg
+    from psycopg.types.json import JsonbDumper
+    from psycopg.types.string import TextLoader
+
+    address, options = built.dialect.create_connect_args(built.url)
+    connection = psycopg.connect(*address, autocommit=True, **{**options, **postgres_session()})
+    connection.adapters.register_loader("uuid", TextLoader)
+    connection.adapters.register_dumper(dict, JsonbDumper)
+    return connection
+
+
+_lock = Lock()
+_pools: dict[Engine, Pool] = {}
+
+
+def _pool(built: Engine) -> Pool:
+    found = _pools.get(built)
+    if found is None:
+        with _lock:
+            found = _pools.get(built)
+            if found is None:
+                found = _pools[built] = Pool(built, cast("QueuePool", built.pool).size())
+                event.listen(built, "engine_disposed", _dispose)
+    return found
+
+
+def _dispose(built: Engine) -> None:
+    pool = _pools.pop(built, None)
+    if pool is not None:
+        pool.close()

@@ -1,0 +1,188 @@
+"""The door for one hot statement: its own transaction, prepared, and as available as a transaction is."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+
+import psycopg
+import pytest
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from core import database, statements
+from core.database import DatabaseUnavailable
+from core.ids import new_id
+from core.statements import is_postgresql, run_statement
+from tests.core.domain.racing import race
+
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+_BACKEND = "SELECT pg_backend_pid()"
+_PUT = "INSERT INTO cursors (name, place, moved_at) VALUES (%(name)s, %(place)s, statement_timestamp())"
+_NAMES = "SELECT name FROM cursors ORDER BY name"
+
+
+def backend() -> int:
+    return int(run_statement(_BACKEND, {})[0][0])
+
+
+def terminate(url: str, pid: int) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+def test_it_says_which_database_it_is(database_url: str) -> None:
+    assert is_postgresql() is database_url.startswith("postgresql")
+
+
+@on_postgresql
+@pytest.mark.usefixtures("database_url")
+def test_a_statement_is_a_transaction_of_its_own_and_wrong_ones_change_nothing() -> None:
+    assert run_statement(_PUT, {"name": "one", "place": {"at": 1}}) == []
+    with pytest.raises(IntegrityError):
+        run_statement(_PUT, {"name": "one", "place": {"at": 2}})
+    with pytest.raises(DBAPIError):
+        run_statement("SELECT nothing FROM cursors", {})
+    assert run_statement(_NAMES, {}) == [("one",)]
+    assert run_statement("SELECT place FROM cursors", {}) == [({"at": 1},)]
+
+
+@on_postgresql
+@pytest.mark.usefixtures("database_url")
+def test_ids_are_text_and_moments_are_aware() -> None:
+    job_id, moment = new_id(), datetime(2026, 1, 1, tzinfo=UTC)
+    sql = "SELECT %(id)s::uuid, %(at)s::timestamptz, %(ids)s::uuid[], %(none)s::text"
+    [(one, at, many, none)] = run_statement(sql, {"id": job_id, "at": moment, "ids": [job_id], "none": None})
+    assert (one, at, many, none) == (job_id, moment, [job_id], None)
+    assert at.utcoffset() == timedelta(0)
+
+
+@on_postgresql
+@pytest.mark.usefixtures("database_url")
+def test_a_statement_is_prepared_at_its_first_use_and_its_values_are_not_shown_in_errors() -> None:
+    found = run_statement("SELECT count(*) FROM pg_prepared_statements", {})
+    assert found == [(1,)]
+    with pytest.raises(DBAPIError) as refused:
+        run_statement("SELECT %(secret)s::text FROM nowhere", {"secret": "hush"})
+    assert "hush" not in str(refused.value)
+
+
+@on_postgresql
+@pytest.mark.usefixtures("database_url")
+def test_a_session_is_in_utc_and_bounded_as_those_of_the_engine() -> None:
+    sql = "SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s)"
+    found = run_statement(sql, {"names": ["TimeZone", "statement_timeout", "lock_timeout"]})
+    assert dict(found) == {"TimeZone": "UTC", "statement_timeout": "30000", "lock_timeout": "10000"}
+
+
+@on_postgresql
+def test_connections_that_were_lost_cost_one_statement_each_at_most(database_url: str) -> None:
+    found = race(4, lambda _: run_statement("SELECT pg_backend_pid(), pg_sleep(0.05)", {})[0][0])
+    assert len(set(found)) == 4
+    for pid in found:
+        terminate(database_url, pid)
+    with pytest.raises(DatabaseUnavailable):
+        backend()
+    assert backend() not in found  # the first loss was told to the others
+
+
+@on_postgresql
+def test_a_statement_that_is_cut_off_is_unavailable(database_url: str) -> None:
+    pid, raised = backend(), list[BaseException]()
+
+    def sleep() -> None:
+        try:
+            run_statement("SELECT pg_sleep(20)", {})
+        except DatabaseUnavailable as error:
+            raised.append(error)
+
+    asleep = Thread(target=sleep)
+    asleep.start()
+    with psycopg.connect(database_url, autocommit=True) as watcher:
+        watching = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
+        while watcher.execute(watching, (pid,)).fetchone() is None:
+            Event().wait(0.01)
+    terminate(database_url, pid)
+    asleep.join(10)
+    assert len(raised) == 1
+    assert backend() != pid
+
+
+@on_postgresql
+def test_a_database_that_is_not_there_is_unavailable(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{database_url}_not")
+    with pytest.raises(DatabaseUnavailable):
+        backend()
+
+
+@on_postgresql
+@pytest.mark.usefixtures("database_url")
+def test_a_row_that_stays_locked_is_unavailable_and_the_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "POSTGRES_SESSION", f"{database.POSTGRES_SESSION} -c lock_timeout=50ms")
+    run_statement(_PUT, {"name": "one", "place": {}})
+    pid = backend()
+    with database.transaction() as conn:
+        conn.exec_driver_sql("UPDATE cursors SET place = '{}'")
+        with pytest.raises(DatabaseUnavailable):
+            run_statement("DELETE FROM cursors", {})
+    assert backend() == pid
+
+
+@on_postgresql
+@pytest.mark.usefixtures("database_url")
+def test_who_finds_every_connection_in_use_waits_and_then_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_pool_size", 2)
+    race(6, lambda _: run_statement("SELECT pg_sleep(0.02)", {}))
+    assert run_statement("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()", {})[0][0] <= 2
+    monkeypatch.setattr(statements, "POOL_TIMEOUT_SECONDS", 0.01)
+
+    def late(_: int) -> bool:
+        try:
+            run_statement("SELECT pg_sleep(0.3)", {})
+        except DatabaseUnavailable as error:
+            return "no database connection" in error.detail
+        return False
+
+    assert sorted(race(3, late)) == [False, False, True]
+    assert backend()
+
+
+@on_postgresql
+@pytest.mark.usefixtures("database_url")
+def test_disposing_closes_what_is_idle_now_and_what_is_in_use_when_it_comes_back() -> None:
+    pid = backend()
+    used = Thread(target=lambda: run_statement("SELECT pg_sleep(0.2)", {}))
+    used.start()
+    Event().wait(0.05)
+    database.dispose()
+    used.join(10)
+    other = backend()
+    assert other != pid
+    alive = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    for _ in range(500):
+        if run_statement(alive, {}) == [(1,)]:
+            break
+        Event().wait(0.01)
+    assert run_statement(alive, {}) == [(1,)]
+
+
+@on_postgresql
+@pytest.mark.usefixtures("database_url")
+def test_a_forked_child_has_connections_of_its_own_and_leaves_the_parents_alone() -> None:
+    mine = backend()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, json.dumps(backend()).encode())
+            database.dispose()
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        theirs = json.loads(answer.read())
+    os.waitpid(child, 0)
+    assert theirs != mine
+    assert backend() == mine
