@@ -172,22 +172,17 @@ def _build(url: str) -> Engine:
         return built
     return create_engine(
         url,
-        connect_args=postgres_session(),
+        connect_args={
+            "connect_timeout": 5,
+            "options": POSTGRES_SESSION,
+            # A peer that went away silently is noticed within this, not after the kernel's fifteen minutes.
+            "tcp_user_timeout": 15_000,
+            "keepalives_idle": 10,
+        },
         pool_size=_pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
     )
-
-
-def postgres_session() -> dict[str, Any]:
-    """What every PostgreSQL connection is opened with, beside its address."""
-    return {
-        "connect_timeout": 5,
-        "options": POSTGRES_SESSION,
-        # A peer that went away silently is noticed within this, not after the kernel's fifteen minutes.
-        "tcp_user_timeout": 15_000,
-        "keepalives_idle": 10,
-    }
 
 
 def _sqlite_session(connection: Any, record: object) -> None:

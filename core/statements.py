@@ -11,13 +11,13 @@ from contextlib import suppress
 from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
-from sqlalchemy import event
+from sqlalchemy import ClauseElement, Executable, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from core.database import POOL_TIMEOUT_SECONDS, engine, postgres_session, translated
+from core.database import POOL_TIMEOUT_SECONDS, engine, translated
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,8 +32,8 @@ def run_statement(sql: LiteralString, params: Mapping[str, Any]) -> list[tuple[A
     """Run one PostgreSQL statement as a transaction of its own.
 
     Args:
-        sql: with `%(name)s` placeholders, the same text each time; longer than 4,096 characters it is parsed anew
-            each time.
+        sql: with `%(name)s` placeholders, the same text each time (`prepared` makes it of a statement of SQLAlchemy's);
+            longer than 4,096 characters it is parsed anew each time.
         params: their values. Text is an unknown literal that takes the type of its place, a dict is jsonb.
 
     Returns:
@@ -52,6 +52,16 @@ def run_statement(sql: LiteralString, params: Mapping[str, Any]) -> list[tuple[A
             raise DBAPIError.instance(
                 sql, None, error, psycopg.Error, hide_parameters=True, dialect=built.dialect
             ) from error
+
+
+def prepared(statement: Executable) -> tuple[LiteralString, dict[str, Any]]:
+    """A PostgreSQL statement's SQL and the values that it has already, so that hot and plain callers share one source.
+
+    Returns:
+        What to call `run_statement` with: the text, and the parameters to be completed by those named in the statement.
+    """
+    made = cast("ClauseElement", statement).compile(dialect=engine().dialect)
+    return str(made), dict(made.params)
 
 
 class Pool:
@@ -119,12 +129,13 @@ class Pool:
 
 
 def _connected(built: Engine) -> psycopg.Connection[tuple[Any, ...]]:
-    import psycopg
     from psycopg.types.json import JsonbDumper
     from psycopg.types.string import TextLoader
 
-    address, options = built.dialect.create_connect_args(built.url)
-    connection = psycopg.connect(*address, autocommit=True, **{**options, **postgres_session()})
+    opened = built.raw_connection()  # the engine opens it, so that it is like all the others
+    connection = cast("psycopg.Connection[tuple[Any, ...]]", opened.driver_connection)
+    opened.detach()
+    connection.autocommit = True
     connection.adapters.register_loader("uuid", TextLoader)
     connection.adapters.register_dumper(dict, JsonbDumper)
     return connection

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from core import get_logger, logs, monitor, monitoring
 from core.crashpoints import crash_point
-from core.database import DatabaseUnavailable, reading, transaction
+from core.database import DatabaseUnavailable, reading
 from core.domain import leases
 from core.domain.leases import CRASHES_BEFORE_QUARANTINE, Claim, Fenced
 from core.errors import Permanent, Retryable, Uncertain
@@ -76,8 +76,7 @@ class Runner:
         if self.stopping.is_set():  # said while we waited for a slot
             return []
         try:
-            with transaction() as conn:
-                claims = leases.claim(conn, kind, ids, alone, self.lease_seconds)
+            claims = leases.take(kind, ids, alone, self.lease_seconds)
         except DatabaseUnavailable as error:
             logger.warning("could not claim, the sweep hints again", extra={"kind": kind, "reason": error.detail})
             return []

@@ -9,17 +9,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from math import ceil, log2
-from typing import Any
+from typing import Any, LiteralString
 
-from sqlalchemy import ColumnElement, Connection, Update, case, func, literal, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Float,
+    Update,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from core.database import now, now_plus
+from core.database import now, now_plus, transaction
 from core.domain import timeline
 from core.domain.jobs import FAILED, NEEDS_REVIEW, QUARANTINED, QUEUED, RUNNING, SUCCEEDED, in_status, jobs
 from core.domain.timeline import Note
 from core.errors import Permanent
 from core.ids import is_id, new_token
+from core.statements import is_postgresql, prepared, run_statement
 
 LEASE_SECONDS = 60.0
 EXPIRIES_BEFORE_ALONE = 2
@@ -59,6 +76,20 @@ class Claim:
     traceparent: str | None
 
 
+def take(kind: str, ids: Sequence[str], alone: bool = False, seconds: float = LEASE_SECONDS) -> list[Claim]:
+    """`claim` in a transaction of its own, which on PostgreSQL is one prepared statement.
+
+    Raises:
+        DatabaseUnavailable: what was taken, if anything, is taken back when its lease runs out.
+    """
+    if is_postgresql():
+        sql, values = _hot_claim(alone)
+        mine = {"of_kind": kind, "ids": list(ids), "token": new_token(), "seconds": seconds}
+        return [Claim(*row) for row in run_statement(sql, values | mine)]
+    with transaction() as conn:
+        return claim(conn, kind, ids, alone, seconds)
+
+
 def claim(
     conn: Connection, kind: str, ids: Sequence[str], alone: bool = False, seconds: float = LEASE_SECONDS
 ) -> list[Claim]:
@@ -68,12 +99,23 @@ def claim(
         alone: take the suspects (and only them), for a run with the process to itself.
         seconds: how long the lease lasts, on the database's clock.
     """
+    mine = {"of_kind": kind, "token": new_token(), "seconds": seconds}
+    return [Claim(*row) for row in conn.execute(_claiming(jobs.c.id.in_(ids), alone), mine)]
+
+
+@cache
+def _hot_claim(alone: bool) -> tuple[LiteralString, dict[str, Any]]:
+    # One array, so that the text is the same however many ids a message carries.
+    return prepared(_claiming(jobs.c.id == any_(bindparam("ids", type_=ARRAY(Uuid(as_uuid=False)))), alone))
+
+
+def _claiming(among: ColumnElement[bool], alone: bool) -> ReturningUpdate[Any]:
     suspect = jobs.c.expiries >= EXPIRIES_BEFORE_ALONE
     due = (
         select(jobs.c.id)
         .where(
-            jobs.c.id.in_(ids),
-            jobs.c.kind == kind,
+            among,
+            jobs.c.kind == bindparam("of_kind"),
             jobs.c.status == QUEUED,
             jobs.c.run_at <= now(),
             suspect if alone else ~suspect,
@@ -82,16 +124,15 @@ def claim(
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    token = new_token()
-    taken = conn.execute(
+    return (
         update(jobs)
         .where(jobs.c.id.in_(select(due.c.id)))
         .values(
             status=RUNNING,
             attempts=jobs.c.attempts + 1,
             alone=alone,
-            lease_token=token,
-            lease_expires_at=now_plus(seconds),
+            lease_token=bindparam("token"),
+            lease_expires_at=now_plus(bindparam("seconds", type_=Float())),
             started_at=func.coalesce(jobs.c.started_at, now()),
         )
         .returning(
@@ -99,7 +140,6 @@ def claim(
             jobs.c.crashes, jobs.c.lease_token, jobs.c.created_at, now(), jobs.c.request_id, jobs.c.traceparent,
         )
     )  # fmt: skip
-    return [Claim(*row) for row in taken]
 
 
 def suspects(conn: Connection, ids: Sequence[str]) -> list[str]:

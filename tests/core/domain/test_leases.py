@@ -23,8 +23,7 @@ pytestmark = pytest.mark.usefixtures("database_url")
 
 
 def claim(ids: list[str], alone: bool = False) -> list[Claim]:
-    with transaction() as conn:
-        return leases.claim(conn, CANARY.name, ids, alone)
+    return leases.take(CANARY.name, ids, alone)
 
 
 def claimable(job_id: str) -> bool:
