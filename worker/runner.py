@@ -6,8 +6,9 @@ import contextvars
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 from core import get_logger, logs, monitor, monitoring
 from core.crashpoints import crash_point
@@ -20,7 +21,7 @@ from core.payments import PaymentMisconfigured
 from worker.backoff import backoff, no_sooner
 from worker.slots import Slots
 from worker.stopping import Stopping
-from worker.work import Work
+from worker.work import Batched, Work
 
 logger = get_logger(__name__)
 
@@ -58,7 +59,8 @@ class Runner:
                 claims = self._claim(kind, chunk)
             finally:
                 self.slots.give(room - len(claims))
-            running += [self._submit(claim, flow, began) for claim in claims]
+            loaded = _load(flow, claims)
+            running += [self._submit(claim, flow, began, loaded.get(claim.job_id)) for claim in claims]
             missed += set(chunk) - {claim.job_id for claim in claims}
         wait(running)
         for job_id in self._suspects(missed):
@@ -67,8 +69,8 @@ class Runner:
                 for claim in self._claim(kind, [job_id], alone=True):
                     contextvars.Context().run(attempt, claim, flow, self.lease_seconds, began)
 
-    def _submit(self, claim: Claim, flow: Flow, began: float) -> Future[None]:
-        future = self._pool.submit(contextvars.Context().run, attempt, claim, flow, self.lease_seconds, began)
+    def _submit(self, claim: Claim, flow: Flow, began: float, loaded: Any) -> Future[None]:
+        future = self._pool.submit(contextvars.Context().run, attempt, claim, flow, self.lease_seconds, began, loaded)
         future.add_done_callback(lambda _: self.slots.give())
         return future
 
@@ -94,7 +96,23 @@ class Runner:
             return []
 
 
-def attempt(claim: Claim, flow: Flow, lease_seconds: float = leases.LEASE_SECONDS, began: float | None = None) -> None:
+def _load(flow: Flow, claims: Sequence[Claim]) -> Mapping[str, Any]:
+    if not claims or not isinstance(flow, Batched):
+        return {}
+    try:
+        return flow.load(claims)
+    except Exception as error:  # noqa: BLE001 - each job reads for itself then, and a bug shows in its own outcome
+        logger.warning("could not read for all of them together", extra={"reason": f"{type(error).__name__}"})
+        return {}
+
+
+def attempt(
+    claim: Claim,
+    flow: Flow,
+    lease_seconds: float = leases.LEASE_SECONDS,
+    began: float | None = None,
+    loaded: Any = None,
+) -> None:
     """Run one attempt to one of its ends; never raises. Where even that cannot be written, the lease runs out.
 
     Args:
@@ -102,6 +120,7 @@ def attempt(claim: Claim, flow: Flow, lease_seconds: float = leases.LEASE_SECOND
         flow: what to do.
         lease_seconds: how long the lease lasts.
         began: `time.monotonic()` before the lease was taken.
+        loaded: what was read for this job together with others, None if nothing.
     """
     bound = {"job_id": claim.job_id, "request_id": claim.request_id, "order_id": claim.order_id}
     with (
@@ -109,7 +128,7 @@ def attempt(claim: Claim, flow: Flow, lease_seconds: float = leases.LEASE_SECOND
         monitor.continue_trace(claim.traceparent, claim.kind),
         monitoring.collecting() as crumbs,
     ):
-        work = Work(claim, crumbs, lease_seconds, began)
+        work = Work(claim, crumbs, lease_seconds, began, loaded)
         try:
             _outcome(work, flow)
             crash_point("runner.ended")

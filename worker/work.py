@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
@@ -31,6 +32,7 @@ class Work:
         crumbs: breadcrumbs of this attempt, written to the timeline with whatever ends it.
         lease_seconds: how long the lease lasts.
         began: `time.monotonic()` before the lease was taken, None for now.
+        loaded: what the flow's `load` read for this job together with others, None if nothing.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class Work:
         crumbs: Sequence[dict[str, Any]] = (),
         lease_seconds: float = leases.LEASE_SECONDS,
         began: float | None = None,
+        loaded: Any = None,
     ) -> None:
         self.claim = claim
+        self.loaded = loaded
         self.ended = False
         self._crumbs = crumbs
         self._lease_seconds = lease_seconds
@@ -78,6 +82,18 @@ class Work:
         """The finishing transaction: the job's end and what the caller writes in it happen together or not at all."""
         with self._end(jobs.SUCCEEDED, result=result) as conn:
             yield conn
+
+    def end_at_once(self, end: Callable[[list[Note]], bool]) -> bool:
+        """End the job by one statement that checks the fence itself.
+
+        Args:
+            end: writes the end with these notes; False if it wrote nothing.
+
+        Returns:
+            Whether the job ended; if not, go on.
+        """
+        self.ended = end(self._notes())
+        return self.ended
 
     @contextmanager
     def fail(self, problem: Permanent) -> Iterator[Connection]:
@@ -127,6 +143,23 @@ class Work:
     def _notes(self) -> list[Note]:
         claimed = Note("claimed", {"attempt": self.claim.attempt}, self.claim.claimed_at)
         return [claimed] + [Note(crumb["message"], crumb["data"], crumb["at"]) for crumb in self._crumbs]
+
+
+@dataclass(frozen=True)
+class Batched:
+    """A flow that has what its jobs read loaded once for all that were claimed together.
+
+    Args:
+        flow: what to do with one job.
+        load: what each job will find as `work.loaded`, by job id; the flow reads for itself what is missing there.
+    """
+
+    flow: Callable[[Work], None]
+    load: Callable[[Sequence[Claim]], Mapping[str, Any]]
+
+    def __call__(self, work: Work) -> None:
+        """Run one attempt."""
+        self.flow(work)
 
 
 def _needs_review(detail: str) -> dict[str, str | int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -93,7 +94,7 @@ class Order:
     created_at: datetime
 
 
-_SHOWN = [
+SHOWN = [
     orders.c[name]
     for name in (
         "id", "account_id", "user_id", "status", "disputed", "currency", "total", "items", "reference",
@@ -138,11 +139,11 @@ def place(
             metadata=metadata, idempotency_key=key, fingerprint=fingerprint, created_at=now(),
         )
         .on_conflict_do_nothing()
-        .returning(*_SHOWN)
+        .returning(*SHOWN)
     ).first()  # fmt: skip
     if made is not None:
-        return _order(made), True
-    return _order(_earlier(conn, account_id, reference, key, fingerprint)), False
+        return of_row(made), True
+    return of_row(_earlier(conn, account_id, reference, key, fingerprint)), False
 
 
 def find(conn: Connection, account_id: str, order_id: str) -> Order | None:
@@ -150,8 +151,8 @@ def find(conn: Connection, account_id: str, order_id: str) -> Order | None:
     if not is_id(order_id):
         return None
     mine = (orders.c.id == order_id) & (orders.c.account_id == account_id)
-    found = conn.execute(select(*_SHOWN).where(mine)).first()
-    return _order(found) if found else None
+    found = conn.execute(select(*SHOWN).where(mine)).first()
+    return of_row(found) if found else None
 
 
 def lock(conn: Connection, account_id: str, order_id: str) -> Order:
@@ -161,10 +162,10 @@ def lock(conn: Connection, account_id: str, order_id: str) -> Order:
         NotFound: no such order in the account.
     """
     mine = (orders.c.id == order_id) & (orders.c.account_id == account_id)
-    found = conn.execute(select(*_SHOWN).where(mine).with_for_update()).first() if is_id(order_id) else None
+    found = conn.execute(select(*SHOWN).where(mine).with_for_update()).first() if is_id(order_id) else None
     if found is None:
         raise NotFound("there is no such order")
-    return _order(found)
+    return of_row(found)
 
 
 def move(conn: Connection, order: Order, status: str) -> None:
@@ -197,7 +198,7 @@ def _earlier(conn: Connection, account_id: str, reference: str | None, key: str 
         if value is not None
     ]
     found = conn.execute(
-        select(*_SHOWN, orders.c.fingerprint, orders.c.idempotency_key).where(
+        select(*SHOWN, orders.c.fingerprint, orders.c.idempotency_key).where(
             orders.c.account_id == account_id, or_(*same)
         )
     ).all()
@@ -215,6 +216,8 @@ def _earlier(conn: Connection, account_id: str, reference: str | None, key: str 
     )
 
 
-def _order(row: AnyRow) -> Order:
-    values = {column.name: getattr(row, column.name) for column in _SHOWN}
-    return Order(**{**values, "items": tuple(Item(**item) for item in values["items"])})
+def of_row(row: Sequence[Any]) -> Order:
+    """The order of a row that begins with the columns of `SHOWN`."""
+    id, account_id, user_id, status, disputed, currency, total, items, *rest = row[: len(SHOWN)]
+    lines = tuple(Item(**item) for item in items)
+    return Order(id, account_id, user_id, status, disputed, currency, total, lines, *rest)

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_plus
-from core.domain import jobs, orders
+from core.domain import customers, jobs, orders
 from core.errors import Conflict
 from core.ids import is_id, new_id
 
@@ -114,7 +114,7 @@ class Payment:
         return f"payment:{self.id}:{self.epoch}"
 
 
-_SHOWN = [
+SHOWN = [
     payments.c[name]
     for name in (
         "id", "account_id", "order_id", "status", "amount", "currency", "amount_received", "epoch", "epoch_at",
@@ -139,8 +139,9 @@ def request_checkout(conn: Connection, *, account_id: str, order_id: str, reques
     if order.status not in (orders.PENDING, orders.AWAITING_PAYMENT):
         raise Conflict(f"the order is {order.status}: it cannot be checked out", type=f"order-{order.status}")
     payment = _live(conn, order.id)
+    job_id = new_id()
     if payment is None:
-        payment = _open(conn, order)
+        payment = _open(conn, order, job_id)
     elif payment.status == NEEDS_REVIEW:
         raise Conflict("the order's payment waits for an operator", type="payment-needs-review")
     elif request.key is None:
@@ -148,7 +149,7 @@ def request_checkout(conn: Connection, *, account_id: str, order_id: str, reques
         if running:
             return running
     args = {"order_id": order.id, "payment_id": payment.id}
-    return jobs.enqueue(conn, jobs.PAYMENT_CREATE, args, account_id, order.id, request)
+    return jobs.enqueue(conn, jobs.PAYMENT_CREATE, args, account_id, order.id, request, job_id)
 
 
 def get(conn: Connection, payment_id: str) -> Payment:
@@ -178,7 +179,7 @@ def of_intent(conn: Connection, payment_intent_id: str, claimed_id: str | None =
 
 def of_order(conn: Connection, order_id: str) -> list[Payment]:
     """The order's payments, oldest first."""
-    found = conn.execute(select(*_SHOWN).where(payments.c.order_id == order_id).order_by(payments.c.id))
+    found = conn.execute(select(*SHOWN).where(payments.c.order_id == order_id).order_by(payments.c.id))
     return [Payment(**row._asdict()) for row in found]
 
 
@@ -215,7 +216,7 @@ def advance(conn: Connection, payment: Payment) -> None:
 def due_for_check(conn: Connection, limit: int) -> list[Payment]:
     """Open payments that Stripe has not been asked about for as long as they are old; the most overdue first."""
     due = payments.c.status.in_(OPEN_AT_STRIPE) & (payments.c.check_at <= now()) & payments.c.test_mode.is_(False)
-    found = conn.execute(select(*_SHOWN).where(due).order_by(payments.c.check_at).limit(limit))
+    found = conn.execute(select(*SHOWN).where(due).order_by(payments.c.check_at).limit(limit))
     return [Payment(**row._asdict()) for row in found]
 
 
@@ -226,13 +227,27 @@ def checked(conn: Connection, payment: Payment) -> None:
     conn.execute(update(payments).where(payments.c.id == payment.id).values(check_at=now_plus(delay)))
 
 
-def _open(conn: Connection, order: orders.Order) -> Payment:
+def stripe_params(payment_id: str, order: orders.Order, customer_id: str, job_id: str) -> dict[str, Any]:
+    """What Stripe is asked for, to be frozen with the payment's key.
+
+    Args:
+        customer_id: Stripe's id of the customer.
+        job_id: the job that asks first.
+    """
+    marks = {"order_id": order.id, "user_id": order.user_id, "payment_id": payment_id, "job_id": job_id}
+    return {"amount": order.total, "currency": order.currency, "customer_id": customer_id, "metadata": marks}
+
+
+def _open(conn: Connection, order: orders.Order, job_id: str) -> Payment:
     payment_id = new_id()
+    user = customers.find(conn, order.account_id, order.user_id)
+    known = user.stripe_customer_id if user else None  # a returning customer's job has nothing to write first
+    params = stripe_params(payment_id, order, known, job_id) if known else None
     conn.execute(
         insert(payments).values(
             id=payment_id, account_id=order.account_id, order_id=order.id, status=CREATING, amount=order.total,
-            currency=order.currency, amount_received=0, epoch=0, epoch_at=now(), test_mode=False,
-            created_at=now(), updated_at=now(), check_at=now_plus(FIRST_CHECK_SECONDS),
+            currency=order.currency, amount_received=0, epoch=0, epoch_at=now(), params=params,
+            test_mode=False, created_at=now(), updated_at=now(), check_at=now_plus(FIRST_CHECK_SECONDS),
         )
     )  # fmt: skip
     return get(conn, payment_id)
@@ -251,5 +266,5 @@ def _last_checkout(conn: Connection, order_id: str, payment_id: str) -> jobs.Acc
 
 
 def _first(conn: Connection, condition: Any) -> Payment | None:
-    found: AnyRow | None = conn.execute(select(*_SHOWN).where(condition)).first()
+    found: AnyRow | None = conn.execute(select(*SHOWN).where(condition)).first()
     return Payment(**found._asdict()) if found else None

@@ -43,9 +43,14 @@ class Event:
     data: dict[str, Any] | None
 
 
+def shown(note: Note) -> str:
+    """What the note says, as far as a row takes it."""
+    return note.what[:200]
+
+
 def write(conn: Connection, notes: Iterable[tuple[str, Note]]) -> None:
     """Append `(job id, note)` pairs in one statement."""
-    rows = [{"job_id": job_id, "at": note.at, "what": note.what[:200], "data": note.data} for job_id, note in notes]
+    rows = [{"job_id": job_id, "at": note.at, "what": shown(note), "data": note.data} for job_id, note in notes]
     if rows:
         conn.execute(insert(job_events), rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.domain import jobs
+from core.domain import checkouts, jobs
 from worker.flows.backfill import backfill_events
 from worker.flows.canary import sing
 from worker.flows.charge import create_payment
@@ -11,9 +11,10 @@ from worker.flows.refund import create_refund
 from worker.flows.statistics import recompute
 from worker.flows.webhook import process_webhook
 from worker.runner import Flow
+from worker.work import Batched
 
 FLOWS: dict[str, Flow] = {
-    jobs.PAYMENT_CREATE.name: create_payment,
+    jobs.PAYMENT_CREATE.name: Batched(create_payment, checkouts.load),
     jobs.REFUND_CREATE.name: create_refund,
     jobs.WEBHOOK_PROCESS.name: process_webhook,
     jobs.STATISTICS_RECOMPUTE.name: recompute,

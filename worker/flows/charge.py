@@ -8,7 +8,7 @@ from typing import Any
 from core import get_logger, monitor, payment
 from core.crashpoints import crash_point
 from core.database import reading
-from core.domain import customers, orders, payments
+from core.domain import checkouts, customers, orders, payments
 from core.domain.customers import User
 from core.domain.payments import UNCREATED, Payment
 from core.domain.settlement import intent_seen
@@ -23,11 +23,7 @@ logger = get_logger(__name__)
 
 def create_payment(work: Work) -> None:
     """Create, or find again, the payment's PaymentIntent and hand out its client_secret."""
-    with reading() as conn:
-        row = payments.get(conn, work.args["payment_id"])
-        order = orders.find(conn, row.account_id, row.order_id)
-    if order is None:
-        raise LookupError(f"order {row.order_id}")
+    row, order = work.loaded or _read(work)
     if row.status not in UNCREATED:  # an earlier attempt, another request or the webhook was faster
         _answer(work, row, order)
         return
@@ -39,9 +35,25 @@ def create_payment(work: Work) -> None:
     _settle(work, row, order, intent)
 
 
+def _read(work: Work) -> tuple[Payment, orders.Order]:
+    with reading() as conn:
+        row = payments.get(conn, work.args["payment_id"])
+        order = orders.find(conn, row.account_id, row.order_id)
+    if order is None:
+        raise LookupError(f"order {row.order_id}")
+    return row, order
+
+
 def _settle(work: Work, row: Payment, order: orders.Order, intent: dict[str, Any]) -> None:
+    result, livemode = _result(row, order, intent), payment.livemode()
+    if not work.end_at_once(lambda notes: checkouts.end(work.claim, row, intent, livemode, result, notes)):
+        _settle_under_lock(work, row, result, intent)
+    logger.info("payment intent known", extra={"payment_id": row.id, "intent_id": intent["id"]})
+
+
+def _settle_under_lock(work: Work, row: Payment, result: dict[str, Any], intent: dict[str, Any]) -> None:
     useless = intent["status"] == "canceled"  # in Stripe's dashboard, say, while its answer was lost
-    with work.fail(_canceled()) if useless else work.succeed(_result(row, order, intent)) as conn:
+    with work.fail(_canceled()) if useless else work.succeed(result) as conn:
         order = orders.lock(conn, row.account_id, row.order_id)
         current = payments.get(conn, row.id)
         # Our answer may be a replay, hours old: what a webhook told of this PaymentIntent since is newer.
@@ -49,7 +61,6 @@ def _settle(work: Work, row: Payment, order: orders.Order, intent: dict[str, Any
         doubt = None if told else intent_seen(conn, order, current, intent, payment.livemode())
         if doubt:
             work.doubt(conn, doubt)
-    logger.info("payment intent known", extra={"payment_id": row.id, "intent_id": intent["id"]})
 
 
 def _answer(work: Work, row: Payment, order: orders.Order) -> None:
@@ -68,14 +79,7 @@ def _canceled() -> Permanent:
 
 
 def _freeze(work: Work, row: Payment, order: orders.Order) -> dict[str, Any]:
-    params = {
-        "amount": row.amount,
-        "currency": row.currency,
-        "customer_id": _customer(work, order),
-        "metadata": {
-            "order_id": row.order_id, "user_id": order.user_id, "payment_id": row.id, "job_id": work.claim.job_id,
-        },
-    }  # fmt: skip
+    params = payments.stripe_params(row.id, order, _customer(work, order), work.claim.job_id)
     with work.step() as conn:
         payments.freeze(conn, row, params)
         frozen = payments.get(conn, row.id).params or params
