@@ -1,33 +1,54 @@
-"""The proof: ledger = our payments, refunds and disputes = Stripe, object by object and per currency, to the cent."""
+"""The proof: ledger = our payments, refunds and disputes = Stripe, object by object and per currency, to the cent.
+
+Fees stand in the ledger and in Stripe's balance transactions only. Reconciliation posts them, so those that are
+younger than one of its periods are told apart: not posted yet, and no difference.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, case, func, select
 
 from core import payment
+from core.clock import utcnow
 from core.database import reading
 from core.domain import ledger
+from core.domain.cursors import RECONCILE_SECONDS
 from core.domain.ledger import transfers
 from core.domain.payments import payments
 from core.domain.refunds import refunds
 from core.domain.settlement import ours
+from core.payments.backend import Listed
 
-PAID, REFUNDED, DISPUTED = "paid", "refunded", "disputed"
+PAID, REFUNDED, DISPUTED, FEES = "paid", "refunded", "disputed", "fees"
 SIGNS = {
     ledger.PAYMENT: (PAID, 1),
     ledger.REFUND: (REFUNDED, 1),
     ledger.REFUND_REVERSAL: (REFUNDED, -1),
     ledger.DISPUTE_WITHDRAWN: (DISPUTED, 1),
     ledger.DISPUTE_REINSTATED: (DISPUTED, -1),
+    ledger.FEE: (FEES, 1),
+    ledger.FEE_REVERSAL: (FEES, -1),
 }
+WITHOUT_ROWS = (DISPUTED, FEES)
+"""A dispute's row has no money of its own, and a fee has no row."""
 
 Key = tuple[str, str, str]
-"""What moved (`PAID`, `REFUNDED`, `DISPUTED`), Stripe's id of the object, currency."""
+"""What moved (`PAID`, `REFUNDED`, `DISPUTED`, `FEES`), Stripe's id of the object, currency."""
 Side = Mapping[Key, int]
+
+
+@dataclass
+class AtStripe:
+    """Stripe's side; minor units."""
+
+    moved: dict[Key, int] = field(default_factory=dict)
+    young: dict[Key, int] = field(default_factory=dict)
+    """Fees that reconciliation need not have posted yet."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +75,21 @@ class Total:
 
 
 @dataclass(frozen=True)
+class Pending:
+    """One currency's fees that are not posted yet, and part of no total; minor units."""
+
+    currency: str
+    count: int
+    amount: int
+
+
+@dataclass(frozen=True)
 class Proof:
     """What was compared; it holds when there is no difference."""
 
     totals: tuple[Total, ...]
     differences: tuple[Difference, ...]
+    pending: tuple[Pending, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -75,11 +106,18 @@ def prove() -> Proof:
     """
     stripe = _at_stripe()  # first: what moves meanwhile is then missing there, and never wrongly missing here
     with reading() as conn:
-        return compare(_in_ledger(conn), _in_rows(conn), stripe)
+        return compare(_in_ledger(conn), _in_rows(conn), stripe.moved, stripe.young)
 
 
-def compare(in_ledger: Side, in_rows: Side, at_stripe: Side) -> Proof:
-    """Hold the sides against each other, object by object."""
+def compare(in_ledger: Side, in_rows: Side, at_stripe: Side, young_fees: Side | None = None) -> Proof:
+    """Hold the sides against each other, object by object.
+
+    Args:
+        young_fees: fees at Stripe, and not among `at_stripe`, that may be missing in the ledger and nothing else.
+    """
+    young = young_fees or {}
+    unposted = {key: fee for key, fee in young.items() if key not in in_ledger}
+    at_stripe = {**at_stripe, **{key: fee for key, fee in young.items() if key in in_ledger}}
     keys = sorted({*in_ledger, *in_rows, *at_stripe})
     differences = [
         Difference(*key, *amounts)
@@ -94,17 +132,22 @@ def compare(in_ledger: Side, in_rows: Side, at_stripe: Side) -> Proof:
                 what,
                 currency,
                 _sum(in_ledger, what, currency),
-                _sum(in_rows, what, currency) if what != DISPUTED else None,
+                _sum(in_rows, what, currency) if what not in WITHOUT_ROWS else None,
                 _sum(at_stripe, what, currency),
             )
             for what, currency in groups
         ),
         tuple(differences),
+        tuple(
+            Pending(currency, len(fees), sum(fees))
+            for currency in sorted({currency for _, _, currency in unposted})
+            for fees in [[fee for (_, _, code), fee in unposted.items() if code == currency]]
+        ),
     )
 
 
 def _amounts(key: Key, in_ledger: Side, in_rows: Side, at_stripe: Side) -> tuple[int, int | None, int]:
-    rows = in_rows.get(key, 0) if key[0] != DISPUTED else None  # a dispute's row has no money of its own
+    rows = in_rows.get(key, 0) if key[0] not in WITHOUT_ROWS else None
     return in_ledger.get(key, 0), rows, at_stripe.get(key, 0)
 
 
@@ -138,22 +181,42 @@ def _in_rows(conn: Connection) -> dict[Key, int]:
     }
 
 
-def _at_stripe() -> dict[Key, int]:
-    intents = {intent["id"]: intent for intent in payment.list_payment_intents() if ours(intent)}
-    kept: dict[Key, int] = {
-        (PAID, intent["id"], intent["currency"]): intent["amount_received"]
-        for intent in intents.values()
-        if intent["status"] == "succeeded"
-    }
-    for refund in payment.list_refunds():
+def _at_stripe() -> AtStripe:
+    """Stripe's lists, page by page; only ids and amounts of what is ours are kept."""
+    found, intents = AtStripe(), set[str]()
+    for intent in _each("payment_intents"):
+        if ours(intent):
+            intents.add(intent["id"])
+            if intent["status"] == "succeeded":
+                found.moved[PAID, intent["id"], intent["currency"]] = intent["amount_received"]
+    for refund in _each("refunds"):
         if refund["status"] == "succeeded" and (refund.get("payment_intent") in intents or ours(refund)):
-            kept[REFUNDED, refund["id"], refund["currency"]] = refund["amount"]
-    for dispute in payment.list_disputes():
-        net = sum((movement > 0) - (movement < 0) for movement in _moved(dispute))
-        if net and dispute.get("payment_intent") in intents:
-            kept[DISPUTED, dispute["id"], dispute["currency"]] = -net * dispute["amount"]
-    return kept
+            found.moved[REFUNDED, refund["id"], refund["currency"]] = refund["amount"]
+    for dispute in _each("disputes"):
+        gone = _withdrawn(dispute)
+        if gone and dispute.get("payment_intent") in intents:
+            found.moved[DISPUTED, dispute["id"], dispute["currency"]] = gone
+    young_since = (utcnow() - timedelta(seconds=RECONCILE_SECONDS)).timestamp()
+    for transaction in _each("balance_transactions"):
+        source = transaction["source"]
+        if transaction["fee"] and isinstance(source, dict) and source.get("payment_intent") in intents:
+            side = found.young if transaction["created"] > young_since else found.moved
+            side[FEES, transaction["id"], transaction["currency"]] = transaction["fee"]
+    return found
 
 
-def _moved(dispute: dict[str, Any]) -> Iterable[int]:
-    return [transaction["amount"] for transaction in dispute.get("balance_transactions") or []]
+def _each(of: Listed) -> Iterator[dict[str, Any]]:
+    after, more = None, True
+    while more:
+        page = payment.list_page(of, starting_after=after)
+        yield from page["data"]
+        more = page["has_more"] and bool(page["data"])
+        after = page["data"][-1]["id"] if more else None
+
+
+def _withdrawn(dispute: dict[str, Any]) -> int:
+    """What a dispute holds back now: its balance transactions' own amounts, where they are in its currency."""
+    moved = dispute.get("balance_transactions") or []
+    if all(one.get("currency") == dispute["currency"] for one in moved):
+        return -sum(one["amount"] for one in moved)
+    return -sum((one["amount"] > 0) - (one["amount"] < 0) for one in moved) * int(dispute["amount"])

@@ -98,4 +98,6 @@ def shown(found: Proof) -> Iterator[str]:
         rows = "-" if one.rows is None else str(one.rows)
         sides = f"ledger {one.ledger}, rows {rows}, Stripe {one.stripe}"
         yield f"differs: {one.what} {one.object_id} {one.currency}: {sides}"
+    for waiting in found.pending:
+        yield f"not posted yet: {waiting.count} fees, {waiting.amount} {waiting.currency}"
     yield "proved: all sides agree" if found.holds else f"not proved: {len(found.differences)} differ"

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, or_, select
 from core import get_logger
 from core.crashpoints import crash_point
 from core.database import now, transaction
-from core.domain import jobs
+from core.domain import cursors, jobs
 from core.domain.jobs import JobKind
 from worker.sweep import BrokerUnavailable, send
 
@@ -17,7 +17,7 @@ PERIODS = {
     jobs.CANARY.name: 30,
     jobs.STATISTICS_RECOMPUTE.name: 60,
     jobs.RECONCILE_EVENTS.name: 60,
-    jobs.RECONCILE_OBJECTS.name: 300,
+    jobs.RECONCILE_OBJECTS.name: cursors.RECONCILE_SECONDS,
 }
 """Seconds per period; celeryconfig's beat schedule ticks at least as often."""
 

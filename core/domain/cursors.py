@@ -8,6 +8,9 @@ from sqlalchemy import Column, Connection, String, Table, select
 
 from core.database import JSONDocument, Timestamp, insert_into, metadata, now
 
+RECONCILE_SECONDS = 300
+"""How often Stripe's objects and balance transactions are walked."""
+
 cursors = Table(
     "cursors",
     metadata,

@@ -6,9 +6,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Index, String, Table, Uuid, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Uuid,
+    select,
+    update,
+)
 
 from core.database import Timestamp, insert_into, metadata, now
+from core.domain import checks
 from core.domain.payments import Payment
 from core.ids import new_id
 
@@ -29,9 +42,17 @@ disputes = Table(
     Column("reason", String(64)),
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
+    Column("check_at", Timestamp, nullable=False, comment="when Stripe is asked again about an open one"),
+    Column("check_failures", Integer, nullable=False, server_default="0", comment="in a row, without an answer"),
 )
 Index("uq_disputes_stripe", disputes.c.stripe_dispute_id, unique=True)
 Index("ix_disputes_order", disputes.c.order_id)
+Index(
+    "ix_disputes_check",
+    disputes.c.check_at,
+    postgresql_where=disputes.c.status.not_in(CLOSED),
+    sqlite_where=disputes.c.status.not_in(CLOSED),
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,9 @@ class Dispute:
     """A dispute; `amount` in minor units of `currency`."""
 
     id: str
+    account_id: str
+    order_id: str
+    payment_id: str
     stripe_dispute_id: str
     status: str
     amount: int
@@ -48,8 +72,12 @@ class Dispute:
 
 
 _SHOWN = [
-    disputes.c[name] for name in ("id", "stripe_dispute_id", "status", "amount", "currency", "reason", "created_at")
-]
+    disputes.c[name]
+    for name in (
+        "id", "account_id", "order_id", "payment_id", "stripe_dispute_id", "status", "amount", "currency", "reason",
+        "created_at",
+    )
+]  # fmt: skip
 
 
 def keep(conn: Connection, payment: Payment, dispute: dict[str, Any]) -> None:
@@ -60,6 +88,7 @@ def keep(conn: Connection, payment: Payment, dispute: dict[str, Any]) -> None:
             id=new_id(), account_id=payment.account_id, order_id=payment.order_id, payment_id=payment.id,
             stripe_dispute_id=dispute["id"], status=dispute["status"], amount=dispute["amount"],
             currency=dispute["currency"], reason=dispute.get("reason"), created_at=now(), updated_at=now(),
+            check_at=checks.first(),
         ).on_conflict_do_nothing()
     )  # fmt: skip
     conn.execute(
@@ -79,3 +108,21 @@ def of_order(conn: Connection, order_id: str) -> list[Dispute]:
     """The order's disputes, oldest first."""
     found = conn.execute(select(*_SHOWN).where(disputes.c.order_id == order_id).order_by(disputes.c.id))
     return [Dispute(**row._asdict()) for row in found]
+
+
+def of_stripe(conn: Connection, stripe_dispute_id: str) -> Dispute | None:
+    """The dispute with that id at Stripe."""
+    found = conn.execute(select(*_SHOWN).where(disputes.c.stripe_dispute_id == stripe_dispute_id)).first()
+    return Dispute(**found._asdict()) if found else None
+
+
+def due_for_check(conn: Connection, limit: int) -> list[Dispute]:
+    """Open disputes that Stripe has not been asked about for as long as they are old; the most overdue first."""
+    due = disputes.c.status.not_in(CLOSED) & (disputes.c.check_at <= now())
+    found = conn.execute(select(*_SHOWN).where(due).order_by(disputes.c.check_at).limit(limit))
+    return [Dispute(**row._asdict()) for row in found]
+
+
+def checked(conn: Connection, dispute: Dispute) -> None:
+    """Stripe was asked: ask again when the dispute is twice as old, at least daily."""
+    checks.checked(conn, disputes, dispute.id, dispute.created_at)

@@ -12,8 +12,13 @@ from core.database import JSONDocument, Timestamp, insert_into, metadata, now
 from core.ids import is_id, new_id
 
 MISSING_LOCALLY, MISSING_AT_STRIPE = "missing_locally", "missing_at_stripe"
-AMOUNT_DIFFERS, STATE_DIFFERS, REFUND_UNKNOWN = "amount_differs", "state_differs", "refund_unknown"
-KINDS = (MISSING_LOCALLY, MISSING_AT_STRIPE, AMOUNT_DIFFERS, STATE_DIFFERS, REFUND_UNKNOWN)
+AMOUNT_DIFFERS, STATE_DIFFERS = "amount_differs", "state_differs"
+REFUND_UNKNOWN, DISPUTE_UNKNOWN = "refund_unknown", "dispute_unknown"
+UNREADABLE, UNRESOLVED = "unreadable", "unresolved"
+KINDS = (
+    MISSING_LOCALLY, MISSING_AT_STRIPE, AMOUNT_DIFFERS, STATE_DIFFERS, REFUND_UNKNOWN, DISPUTE_UNKNOWN, UNREADABLE,
+    UNRESOLVED,
+)  # fmt: skip
 OPEN, REPAIRED, CLOSED = "open", "repaired", "closed"
 STATUSES = (OPEN, REPAIRED, CLOSED)
 
@@ -107,3 +112,15 @@ def close(conn: Connection, finding_id: str) -> bool:
         return False
     mine = (findings.c.id == finding_id) & (findings.c.status == OPEN)
     return conn.execute(update(findings).where(mine).values(status=CLOSED)).rowcount == 1
+
+
+def mend(conn: Connection, object_id: str, *kinds: str) -> None:
+    """It is not so any more: the object's open findings of those kinds count as repaired."""
+    open_ones = (findings.c.object_id == object_id) & findings.c.kind.in_(kinds) & (findings.c.status == OPEN)
+    conn.execute(update(findings).where(open_ones).values(status=REPAIRED))
+
+
+def open_of(conn: Connection, kind: str) -> list[Finding]:
+    """All open findings of a kind."""
+    found = conn.execute(select(*_SHOWN).where(findings.c.status == OPEN, findings.c.kind == kind))
+    return [Finding(**row._asdict()) for row in found]

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     delete,
+    exists,
     func,
     literal_column,
     select,
@@ -273,6 +274,16 @@ def of_order(conn: Connection, order_id: str) -> list[Job]:
     """The jobs about an order, oldest first."""
     found = conn.execute(select(*_SHOWN).where(jobs.c.order_id == order_id).order_by(jobs.c.id))
     return [_job(row) for row in found]
+
+
+def at_work(order_id: ColumnElement[Any], kind: JobKind) -> ColumnElement[bool]:
+    """The condition that a job of that kind about the order has not come to an end.
+
+    Args:
+        order_id: a column of the query around it, or a literal.
+    """
+    alive = (jobs.c.order_id == order_id) & (jobs.c.kind == kind.name) & jobs.c.status.in_((QUEUED, RUNNING))
+    return exists().where(alive)
 
 
 def set_aside(conn: Connection, limit: int = 1_000) -> list[Job]:

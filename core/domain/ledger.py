@@ -8,13 +8,14 @@ the money.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Connection, ForeignKey, Index, String, Table, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, Column, Connection, ForeignKey, Index, String, Table, Uuid, select
 
 from core.database import Timestamp, insert_into, metadata, now
 from core.ids import new_id
 
 PAYMENT, REFUND, REFUND_REVERSAL = "payment", "refund", "refund_reversal"
-DISPUTE_WITHDRAWN, DISPUTE_REINSTATED, FEE = "dispute_withdrawn", "dispute_reinstated", "fee"
+DISPUTE_WITHDRAWN, DISPUTE_REINSTATED = "dispute_withdrawn", "dispute_reinstated"
+FEE, FEE_REVERSAL = "fee", "fee_reversal"
 STRIPE_BALANCE = "stripe_balance"
 # kind -> (debited account, credited account)
 ACCOUNTS = {
@@ -24,6 +25,7 @@ ACCOUNTS = {
     DISPUTE_WITHDRAWN: ("disputes", STRIPE_BALANCE),
     DISPUTE_REINSTATED: (STRIPE_BALANCE, "disputes"),
     FEE: ("fees", STRIPE_BALANCE),
+    FEE_REVERSAL: (STRIPE_BALANCE, "fees"),
 }
 
 transfers = Table(
@@ -95,3 +97,8 @@ def post(
         .returning(transfers.c.id)
     ).first()  # fmt: skip
     return made is not None
+
+
+def posted(conn: Connection, cause: str) -> set[str]:
+    """The kinds of movements that stand in the ledger for one Stripe object."""
+    return set(conn.execute(select(transfers.c.kind).where(transfers.c.cause == cause)).scalars())

@@ -29,8 +29,8 @@ from sqlalchemy import (
     update,
 )
 
-from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_plus
-from core.domain import customers, jobs, orders
+from core.database import AnyRow, JSONDocument, Timestamp, metadata, now
+from core.domain import checks, customers, jobs, orders
 from core.errors import Conflict
 from core.ids import is_id, new_id
 
@@ -43,8 +43,8 @@ STATUSES = (
 LIVE = (CREATING, REQUIRES_PAYMENT, REQUIRES_ACTION, PROCESSING, UNKNOWN, NEEDS_REVIEW)
 UNCREATED = (CREATING, UNKNOWN)
 OPEN_AT_STRIPE = (REQUIRES_PAYMENT, REQUIRES_ACTION, PROCESSING)
-FIRST_CHECK_SECONDS, LAST_CHECK_SECONDS = 600, 86_400
-"""An open payment is asked about after ten minutes, then whenever its age has doubled, at least daily."""
+CHECKED = (*UNCREATED, *OPEN_AT_STRIPE)
+"""What Stripe is asked about until it is known to have come to an end."""
 
 payments = Table(
     "payments",
@@ -67,6 +67,7 @@ payments = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
     Column("check_at", Timestamp, nullable=False, comment="when Stripe is asked again about an open one"),
+    Column("check_failures", Integer, nullable=False, server_default="0", comment="in a row, without an answer"),
     CheckConstraint(f"status IN {STATUSES}", name="status"),
     CheckConstraint("amount > 0 AND amount_received >= 0", name="amounts"),
 )
@@ -81,8 +82,8 @@ Index("ix_payments_order", payments.c.order_id)
 Index(
     "ix_payments_check",
     payments.c.check_at,
-    postgresql_where=payments.c.status.in_(OPEN_AT_STRIPE),
-    sqlite_where=payments.c.status.in_(OPEN_AT_STRIPE),
+    postgresql_where=payments.c.status.in_(CHECKED),
+    sqlite_where=payments.c.status.in_(CHECKED),
 )
 Index("uq_payments_intent", payments.c.payment_intent_id, unique=True)
 
@@ -214,17 +215,24 @@ def advance(conn: Connection, payment: Payment) -> None:
 
 
 def due_for_check(conn: Connection, limit: int) -> list[Payment]:
-    """Open payments that Stripe has not been asked about for as long as they are old; the most overdue first."""
-    due = payments.c.status.in_(OPEN_AT_STRIPE) & (payments.c.check_at <= now()) & payments.c.test_mode.is_(False)
+    """Open payments that Stripe has not been asked about for as long as they are old; the most overdue first.
+
+    One that is not known to be at Stripe is due when no job is left that would find out.
+    """
+    due = payments.c.status.in_(CHECKED) & (payments.c.check_at <= now()) & payments.c.test_mode.is_(False)
+    due &= payments.c.status.not_in(UNCREATED) | ~jobs.at_work(payments.c.order_id, jobs.PAYMENT_CREATE)
     found = conn.execute(select(*SHOWN).where(due).order_by(payments.c.check_at).limit(limit))
     return [Payment(**row._asdict()) for row in found]
 
 
 def checked(conn: Connection, payment: Payment) -> None:
     """Stripe was asked: ask again when the payment is twice as old, at least daily."""
-    age = (conn.execute(select(now())).scalar_one() - payment.created_at).total_seconds()
-    delay = min(max(age, FIRST_CHECK_SECONDS), LAST_CHECK_SECONDS)
-    conn.execute(update(payments).where(payments.c.id == payment.id).values(check_at=now_plus(delay)))
+    checks.checked(conn, payments, payment.id, payment.created_at)
+
+
+def first_made(conn: Connection) -> datetime | None:
+    """When the oldest payment was made."""
+    return conn.execute(select(func.min(payments.c.created_at, type_=Timestamp()))).scalar()
 
 
 def stripe_params(payment_id: str, order: orders.Order, customer_id: str, job_id: str) -> dict[str, Any]:
@@ -247,7 +255,7 @@ def _open(conn: Connection, order: orders.Order, job_id: str) -> Payment:
         insert(payments).values(
             id=payment_id, account_id=order.account_id, order_id=order.id, status=CREATING, amount=order.total,
             currency=order.currency, amount_received=0, epoch=0, epoch_at=now(), params=params,
-            test_mode=False, created_at=now(), updated_at=now(), check_at=now_plus(FIRST_CHECK_SECONDS),
+            test_mode=False, created_at=now(), updated_at=now(), check_at=checks.first(),
         )
     )  # fmt: skip
     return get(conn, payment_id)

@@ -28,9 +28,8 @@ from sqlalchemy import (
     update,
 )
 
-from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_plus
-from core.domain import jobs, orders, payments
-from core.domain.payments import FIRST_CHECK_SECONDS, LAST_CHECK_SECONDS
+from core.database import AnyRow, JSONDocument, Timestamp, metadata, now
+from core.domain import checks, jobs, orders, payments
 from core.errors import Conflict, Unprocessable
 from core.ids import is_id, new_id
 from core.money import check_amount
@@ -43,6 +42,8 @@ RETURNED = (FAILED, CANCELED)
 """The states in which the money is not, or not any more, on its way to the customer."""
 UNCREATED = (CREATING, UNKNOWN)
 OPEN_AT_STRIPE = (PENDING, REQUIRES_ACTION)
+CHECKED = (*UNCREATED, *OPEN_AT_STRIPE)
+"""What Stripe is asked about until it is known to have come to an end."""
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
 refunds = Table(
@@ -64,6 +65,7 @@ refunds = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
     Column("check_at", Timestamp, nullable=False, comment="when Stripe is asked again about an open one"),
+    Column("check_failures", Integer, nullable=False, server_default="0", comment="in a row, without an answer"),
     CheckConstraint(f"status IN {STATUSES}", name="status"),
     CheckConstraint("amount > 0", name="amount"),
 )
@@ -71,8 +73,8 @@ Index("ix_refunds_order", refunds.c.order_id)
 Index(
     "ix_refunds_check",
     refunds.c.check_at,
-    postgresql_where=refunds.c.status.in_(OPEN_AT_STRIPE),
-    sqlite_where=refunds.c.status.in_(OPEN_AT_STRIPE),
+    postgresql_where=refunds.c.status.in_(CHECKED),
+    sqlite_where=refunds.c.status.in_(CHECKED),
 )
 Index("uq_refunds_stripe", refunds.c.stripe_refund_id, unique=True)
 
@@ -143,7 +145,7 @@ def request_refund(
         insert(refunds).values(
             id=refund_id, account_id=account_id, order_id=order.id, payment_id=payment.id, status=CREATING,
             amount=amount, currency=order.currency, reason=reason, epoch=0, epoch_at=now(), created_at=now(),
-            updated_at=now(), check_at=now_plus(FIRST_CHECK_SECONDS),
+            updated_at=now(), check_at=checks.first(),
         )
     )  # fmt: skip
     args = {"order_id": order.id, "refund_id": refund_id}
@@ -202,7 +204,7 @@ def adopt(conn: Connection, payment: payments.Payment, refund: dict[str, Any]) -
             id=refund_id, account_id=payment.account_id, order_id=payment.order_id, payment_id=payment.id,
             status=CREATING, amount=refund["amount"], currency=refund["currency"], reason=refund.get("reason"),
             epoch=0, epoch_at=now(), stripe_refund_id=refund["id"], created_at=now(), updated_at=now(),
-            check_at=now_plus(FIRST_CHECK_SECONDS),
+            check_at=checks.first(),
         )
     )  # fmt: skip
     return get(conn, refund_id)
@@ -230,17 +232,21 @@ def advance(conn: Connection, refund: Refund) -> None:
 
 
 def due_for_check(conn: Connection, limit: int) -> list[Refund]:
-    """Open refunds that Stripe has not been asked about for as long as they are old; the most overdue first."""
-    due = refunds.c.status.in_(OPEN_AT_STRIPE) & (refunds.c.check_at <= now())
-    found = conn.execute(select(*_SHOWN).where(due).order_by(refunds.c.check_at).limit(limit))
+    """Open refunds that Stripe has not been asked about for as long as they are old; the most overdue first.
+
+    One that is not known to be at Stripe is due when no job is left that would find out.
+    """
+    paid = payments.payments
+    due = refunds.c.status.in_(CHECKED) & (refunds.c.check_at <= now()) & paid.c.test_mode.is_(False)
+    due &= refunds.c.status.not_in(UNCREATED) | ~jobs.at_work(refunds.c.order_id, jobs.REFUND_CREATE)
+    of = select(*_SHOWN).join(paid, paid.c.id == refunds.c.payment_id)
+    found = conn.execute(of.where(due).order_by(refunds.c.check_at).limit(limit))
     return [Refund(**row._asdict()) for row in found]
 
 
 def checked(conn: Connection, refund: Refund) -> None:
     """Stripe was asked: ask again when the refund is twice as old, at least daily."""
-    age = (conn.execute(select(now())).scalar_one() - refund.created_at).total_seconds()
-    delay = min(max(age, FIRST_CHECK_SECONDS), LAST_CHECK_SECONDS)
-    conn.execute(update(refunds).where(refunds.c.id == refund.id).values(check_at=now_plus(delay)))
+    checks.checked(conn, refunds, refund.id, refund.created_at)
 
 
 def _refundable(conn: Connection, order: orders.Order) -> payments.Payment:

@@ -123,16 +123,45 @@ def refund_seen(conn: Connection, order: Order, refund: Refund, seen: dict[str, 
     return f"refunds of {gone} stand against {captured} captured" if gone > captured else None
 
 
-def dispute_seen(conn: Connection, payment: Payment, dispute: dict[str, Any]) -> None:
-    """Apply a dispute as Stripe shows it; its balance transactions say which funds moved, whatever event told of it."""
+def dispute_seen(conn: Connection, payment: Payment, dispute: dict[str, Any]) -> bool:
+    """Apply a dispute as Stripe shows it; its balance transactions say which funds moved, whatever event told of it.
+
+    Returns:
+        Whether the ledger heard of a movement for the first time.
+    """
     disputes.keep(conn, payment, dispute)
     orders.flag_dispute(conn, payment.order_id, disputes.open_on(conn, payment.order_id))
-    for moved in dispute.get("balance_transactions") or []:
+    posted = [
         ledger.post(
-            conn, ledger.DISPUTE_WITHDRAWN if moved["amount"] < 0 else ledger.DISPUTE_REINSTATED, cause=dispute["id"],
-            account_id=payment.account_id, order_id=payment.order_id, currency=dispute["currency"],
-            amount=dispute["amount"],
-        )  # fmt: skip
+            conn, kind, cause=dispute["id"], account_id=payment.account_id, order_id=payment.order_id,
+            currency=dispute["currency"], amount=dispute["amount"],
+        )
+        for kind in dispute_movements(dispute)
+    ]  # fmt: skip
+    return any(posted)
+
+
+def dispute_movements(dispute: dict[str, Any]) -> list[str]:
+    """Which funds a dispute moved, as the ledger calls it, oldest first."""
+    moved = dispute.get("balance_transactions") or []
+    return [ledger.DISPUTE_WITHDRAWN if one["amount"] < 0 else ledger.DISPUTE_REINSTATED for one in moved]
+
+
+def fee_seen(conn: Connection, payment: Payment, transaction: dict[str, Any]) -> bool:
+    """Post what Stripe took for itself, or gave back, in one of its balance transactions; needs no lock.
+
+    Args:
+        payment: the payment that the transaction's source (a charge, refund or dispute) belongs to.
+        transaction: its `fee` is in minor units of its own currency, which may be another than the payment's.
+
+    Returns:
+        Whether the ledger heard of it for the first time.
+    """
+    fee = transaction["fee"]
+    return fee != 0 and ledger.post(
+        conn, ledger.FEE if fee > 0 else ledger.FEE_REVERSAL, cause=transaction["id"], account_id=payment.account_id,
+        order_id=payment.order_id, currency=transaction["currency"], amount=abs(fee),
+    )  # fmt: skip
 
 
 def _written(changed: bool) -> None:

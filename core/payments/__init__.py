@@ -15,7 +15,7 @@ from core.errors import Permanent
 from core.logs import get_logger
 from core.money import check_amount, check_currency
 from core.payments import disabled
-from core.payments.backend import Answer, Backend
+from core.payments.backend import Answer, Backend, Listed
 from core.payments.errors import (
     PaymentBusy,
     PaymentDeclined,
@@ -145,6 +145,19 @@ class Payment:
             created_gte: Unix time in seconds.
         """
         return self._backend().list_disputes(created_gte)
+
+    def list_page(
+        self, of: Listed, starting_after: str | None = None, created_gte: int | None = None, limit: int = 100
+    ) -> Answer:
+        """One page of all objects of a kind, newest first: `data` and `has_more`.
+
+        Args:
+            of: the kind; a balance transaction's `source` is the whole charge, refund or dispute that caused it.
+            starting_after: id of the last object of the page before.
+            created_gte: Unix time in seconds.
+            limit: 1 to 100.
+        """
+        return self._backend().list_page(of, starting_after, created_gte, limit)
 
     def list_events(
         self, starting_after: str | None = None, created_gte: int | None = None, limit: int = 100

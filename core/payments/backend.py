@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 Answer = dict[str, Any]
 Metadata = dict[str, str] | None
+Listed = Literal["payment_intents", "refunds", "disputes", "balance_transactions"]
+"""What Stripe lists page by page."""
 
 
 class Backend(Protocol):
@@ -43,5 +45,7 @@ class Backend(Protocol):
     def list_refunds(self, payment_intent_id: str | None, created_gte: int | None) -> list[Answer]: ...
 
     def list_disputes(self, created_gte: int | None) -> list[Answer]: ...
+
+    def list_page(self, of: Listed, starting_after: str | None, created_gte: int | None, limit: int) -> Answer: ...
 
     def list_events(self, starting_after: str | None, created_gte: int | None, limit: int) -> Answer: ...

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 
-from core.payments.backend import Answer, Metadata
+from core.payments.backend import Answer, Listed, Metadata
 
 CREATED = 1_767_225_600
 """One fixed moment (2026-01-01 UTC): the same call gives the same answer."""
@@ -96,6 +96,11 @@ def list_refunds(payment_intent_id: str | None, created_gte: int | None) -> list
 def list_disputes(created_gte: int | None) -> list[Answer]:
     """Nothing is remembered."""
     return []
+
+
+def list_page(of: Listed, starting_after: str | None, created_gte: int | None, limit: int) -> Answer:
+    """Nothing is remembered."""
+    return {"object": "list", "data": [], "has_more": False}
 
 
 def list_events(starting_after: str | None, created_gte: int | None, limit: int) -> Answer:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from core import settings
 from core.monitoring import monitor
 from core.payments import API_VERSION
-from core.payments.backend import Answer, Metadata
+from core.payments.backend import Answer, Listed, Metadata
 from core.payments.errors import PaymentBusy, PaymentMisconfigured
 from core.payments.stripe_errors import named
 from core.payments.stripe_http import AnswerLost, Pool
@@ -101,6 +101,12 @@ class Door:
     def list_disputes(self, created_gte: int | None) -> list[Answer]:
         """GET /v1/disputes, all pages, newest first."""
         return self._all("disputes", created=_since(created_gte))
+
+    def list_page(self, of: Listed, starting_after: str | None, created_gte: int | None, limit: int) -> Answer:
+        """GET /v1/{of}, one page, newest first."""
+        expand = ["data.source"] if of == "balance_transactions" else None
+        since = _since(created_gte)
+        return self._get(of, starting_after=starting_after, created=since, limit=limit, expand=expand)
 
     def list_events(self, starting_after: str | None, created_gte: int | None, limit: int) -> Answer:
         """GET /v1/events, one page, newest first."""

@@ -22,7 +22,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from core import clock, database
 from core.database import reading
-from core.domain import leases, orders, payments, refunds
+from core.domain import checks, leases, orders
 from core.payments import signature
 
 PERIOD = int(os.environ.get("FAULTS_PERIOD", "10"))
@@ -61,8 +61,7 @@ def _later() -> None:
 
 if HOURS:
     _later()  # before anybody imports the clock by name
-for module in (payments, refunds):
-    vars(module)["FIRST_CHECK_SECONDS"] = min(PERIOD, 600)
+vars(checks)["FIRST_CHECK_SECONDS"] = min(PERIOD, 600)
 
 
 def create_app() -> Any:

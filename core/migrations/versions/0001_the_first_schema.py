@@ -248,7 +248,7 @@ def upgrade() -> None:
         sa.Column("found_at", Timestamp, nullable=False),
         sa.Column("seen_at", Timestamp, nullable=False, comment="when it was last found to be so"),
         sa.CheckConstraint(
-            "kind IN ('missing_locally', 'missing_at_stripe', 'amount_differs', 'state_differs', 'refund_unknown')",
+            "kind IN ('missing_locally', 'missing_at_stripe', 'amount_differs', 'state_differs', 'refund_unknown', 'dispute_unknown', 'unreadable', 'unresolved')",
             name=op.f("ck_findings_kind"),
         ),
         sa.CheckConstraint("status IN ('open', 'repaired', 'closed')", name=op.f("ck_findings_status")),
@@ -272,7 +272,7 @@ def upgrade() -> None:
         sa.Column("amount", sa.BigInteger(), nullable=False, comment="minor units"),
         sa.Column("posted_at", Timestamp, nullable=False),
         sa.CheckConstraint(
-            "kind IN ('payment', 'refund', 'refund_reversal', 'dispute_withdrawn', 'dispute_reinstated', 'fee')",
+            "kind IN ('payment', 'refund', 'refund_reversal', 'dispute_withdrawn', 'dispute_reinstated', 'fee', 'fee_reversal')",
             name=op.f("ck_ledger_transfers_kind"),
         ),
         sa.CheckConstraint("amount > 0", name=op.f("ck_ledger_transfers_amount")),
@@ -305,6 +305,9 @@ def upgrade() -> None:
         sa.Column("created_at", Timestamp, nullable=False),
         sa.Column("updated_at", Timestamp, nullable=False),
         sa.Column("check_at", Timestamp, nullable=False, comment="when Stripe is asked again about an open one"),
+        sa.Column(
+            "check_failures", sa.Integer(), server_default="0", nullable=False, comment="in a row, without an answer"
+        ),
         sa.CheckConstraint(
             "status IN ('creating', 'requires_payment', 'requires_action', 'processing', 'succeeded', 'canceled', 'unknown', 'needs_review')",
             name=op.f("ck_payments_status"),
@@ -318,8 +321,10 @@ def upgrade() -> None:
         "payments",
         ["check_at"],
         unique=False,
-        postgresql_where=sa.text("status IN ('requires_payment', 'requires_action', 'processing')"),
-        sqlite_where=sa.text("status IN ('requires_payment', 'requires_action', 'processing')"),
+        postgresql_where=sa.text(
+            "status IN ('creating', 'unknown', 'requires_payment', 'requires_action', 'processing')"
+        ),
+        sqlite_where=sa.text("status IN ('creating', 'unknown', 'requires_payment', 'requires_action', 'processing')"),
     )
     op.create_index("ix_payments_order", "payments", ["order_id"], unique=False)
     op.create_index("uq_payments_intent", "payments", ["payment_intent_id"], unique=True)
@@ -348,9 +353,21 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=64), nullable=True),
         sa.Column("created_at", Timestamp, nullable=False),
         sa.Column("updated_at", Timestamp, nullable=False),
+        sa.Column("check_at", Timestamp, nullable=False, comment="when Stripe is asked again about an open one"),
+        sa.Column(
+            "check_failures", sa.Integer(), server_default="0", nullable=False, comment="in a row, without an answer"
+        ),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_disputes_order_id_orders")),
         sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_disputes_payment_id_payments")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_disputes")),
+    )
+    op.create_index(
+        "ix_disputes_check",
+        "disputes",
+        ["check_at"],
+        unique=False,
+        postgresql_where=sa.text("status NOT IN ('won', 'lost', 'warning_closed', 'prevented')"),
+        sqlite_where=sa.text("status NOT IN ('won', 'lost', 'warning_closed', 'prevented')"),
     )
     op.create_index("ix_disputes_order", "disputes", ["order_id"], unique=False)
     op.create_index("uq_disputes_stripe", "disputes", ["stripe_dispute_id"], unique=True)
@@ -374,6 +391,9 @@ def upgrade() -> None:
         sa.Column("created_at", Timestamp, nullable=False),
         sa.Column("updated_at", Timestamp, nullable=False),
         sa.Column("check_at", Timestamp, nullable=False, comment="when Stripe is asked again about an open one"),
+        sa.Column(
+            "check_failures", sa.Integer(), server_default="0", nullable=False, comment="in a row, without an answer"
+        ),
         sa.CheckConstraint(
             "status IN ('creating', 'pending', 'requires_action', 'succeeded', 'failed', 'canceled', 'unknown', 'needs_review')",
             name=op.f("ck_refunds_status"),
@@ -388,8 +408,8 @@ def upgrade() -> None:
         "refunds",
         ["check_at"],
         unique=False,
-        postgresql_where=sa.text("status IN ('pending', 'requires_action')"),
-        sqlite_where=sa.text("status IN ('pending', 'requires_action')"),
+        postgresql_where=sa.text("status IN ('creating', 'unknown', 'pending', 'requires_action')"),
+        sqlite_where=sa.text("status IN ('creating', 'unknown', 'pending', 'requires_action')"),
     )
     op.create_index("ix_refunds_order", "refunds", ["order_id"], unique=False)
     op.create_index("uq_refunds_stripe", "refunds", ["stripe_refund_id"], unique=True)

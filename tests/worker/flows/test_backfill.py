@@ -15,6 +15,7 @@ from tests.worker.crashes import KillAt
 from tests.worker.shop import Shop
 from tests.worker.stripe import Stripe, fault
 from worker.flows import backfill
+from worker.flows.walk import OVERLAP
 
 
 def walk(shop: Shop) -> Job:
@@ -80,7 +81,7 @@ def test_the_next_walk_starts_at_the_newest_event_less_an_overlap(shop: Shop, st
     stripe.post("/v1/payment_intents", amount=500, currency="usd")
     walk(shop)
     newest = stripe.events()[-1]["created"]
-    assert place() == {"since": newest - int(backfill.OVERLAP.total_seconds())}
+    assert place() == {"since": newest - int(OVERLAP.total_seconds())}
 
 
 def test_an_event_that_became_visible_late_is_found_by_the_overlap(
