@@ -184,25 +184,27 @@ def _in_rows(conn: Connection) -> dict[Key, int]:
 def _at_stripe() -> AtStripe:
     """Stripe's lists, page by page; only ids and amounts of what is ours are kept."""
     found, intents = AtStripe(), set[str]()
-    for intent in _each("payment_intents"):
-        if ours(intent):
-            intents.add(intent["id"])
-            if intent["status"] == "succeeded":
-                found.moved[PAID, intent["id"], intent["currency"]] = intent["amount_received"]
+    for intent in filter(ours, _each("payment_intents")):
+        intents.add(intent["id"])
+        if intent["status"] == "succeeded":
+            found.moved[PAID, intent["id"], intent["currency"]] = intent["amount_received"]
     for refund in _each("refunds"):
         if refund["status"] == "succeeded" and (refund.get("payment_intent") in intents or ours(refund)):
             found.moved[REFUNDED, refund["id"], refund["currency"]] = refund["amount"]
     for dispute in _each("disputes"):
-        gone = _withdrawn(dispute)
-        if gone and dispute.get("payment_intent") in intents:
+        if dispute.get("payment_intent") in intents and (gone := _withdrawn(dispute)):
             found.moved[DISPUTED, dispute["id"], dispute["currency"]] = gone
+    _add_fees(found, intents)
+    return found
+
+
+def _add_fees(found: AtStripe, intents: set[str]) -> None:
     young_since = (utcnow() - timedelta(seconds=RECONCILE_SECONDS)).timestamp()
     for transaction in _each("balance_transactions"):
-        source = transaction["source"]
+        source = transaction["source"]  # one of Stripe's own fees has none
         if transaction["fee"] and isinstance(source, dict) and source.get("payment_intent") in intents:
             side = found.young if transaction["created"] > young_since else found.moved
             side[FEES, transaction["id"], transaction["currency"]] = transaction["fee"]
-    return found
 
 
 def _each(of: Listed) -> Iterator[dict[str, Any]]:
@@ -216,7 +218,8 @@ def _each(of: Listed) -> Iterator[dict[str, Any]]:
 
 def _withdrawn(dispute: dict[str, Any]) -> int:
     """What a dispute holds back now: its balance transactions' own amounts, where they are in its currency."""
-    moved = dispute.get("balance_transactions") or []
+    moved: list[dict[str, Any]] = dispute.get("balance_transactions") or []
+    amounts: list[int] = [one["amount"] for one in moved]
     if all(one.get("currency") == dispute["currency"] for one in moved):
-        return -sum(one["amount"] for one in moved)
-    return -sum((one["amount"] > 0) - (one["amount"] < 0) for one in moved) * int(dispute["amount"])
+        return -sum(amounts)
+    return -sum((amount > 0) - (amount < 0) for amount in amounts) * int(dispute["amount"])

@@ -36,6 +36,7 @@ from worker.runner import Runner
 
 ACCOUNT = "default"
 SCOPE = "test"
+FEES = (ledger.FEE, ledger.FEE_REVERSAL)
 
 
 class Shop:
@@ -222,11 +223,19 @@ class Shop:
             return findings.listed(conn, status=status)
 
     def ledger(self, order: Order) -> list[tuple[str, int]]:
-        """Kind and amount of what the ledger holds of the order, oldest first."""
+        """Kind and amount of what the ledger holds of the order, oldest first; see `fees` for those."""
+        return [(kind, amount) for kind, amount, _ in self._posted(order) if kind not in FEES]
+
+    def fees(self, order: Order) -> list[tuple[str, int, str]]:
+        """Kind, amount and currency of the order's fees in the ledger, the least first."""
+        posted = [posted for posted in self._posted(order) if posted[0] in FEES]
+        return sorted(posted, key=lambda fee: fee[1])
+
+    def _posted(self, order: Order) -> list[tuple[str, int, str]]:
         table = ledger.transfers.c
+        wanted = select(table.kind, table.amount, table.currency).where(table.order_id == order.id).order_by(table.id)
         with reading() as conn:
-            found = conn.execute(select(table.kind, table.amount).where(table.order_id == order.id).order_by(table.id))
-            return [(row.kind, row.amount) for row in found]
+            return [(row.kind, row.amount, row.currency) for row in conn.execute(wanted)]
 
     def ledger_lines(self) -> int:
         """How many lines the ledger has."""
@@ -239,6 +248,7 @@ class Shop:
         with transaction() as conn:
             for table in (payments.payments, refunds.refunds):
                 conn.execute(update(table).values(epoch_at=past, check_at=past))
+            conn.execute(update(disputes.disputes).values(check_at=past))
 
     def change(self, row: Payment | Refund, **values: Any) -> None:
         """Put a row into another state, as something that is not under test would have."""

@@ -366,8 +366,8 @@ def upgrade() -> None:
         "disputes",
         ["check_at"],
         unique=False,
-        postgresql_where=sa.text("status NOT IN ('won', 'lost', 'warning_closed', 'prevented')"),
-        sqlite_where=sa.text("status NOT IN ('won', 'lost', 'warning_closed', 'prevented')"),
+        postgresql_where=sa.text("(status NOT IN ('won', 'lost', 'warning_closed', 'prevented'))"),
+        sqlite_where=sa.text("(status NOT IN ('won', 'lost', 'warning_closed', 'prevented'))"),
     )
     op.create_index("ix_disputes_order", "disputes", ["order_id"], unique=False)
     op.create_index("uq_disputes_stripe", "disputes", ["stripe_dispute_id"], unique=True)
