@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.proof import DISPUTED, PAID, REFUNDED, Difference, Total, compare
+from core.proof import DISPUTED, FEES, PAID, REFUNDED, Difference, Pending, Total, compare
 
 USD = (PAID, "pi_1", "usd")
 
@@ -43,3 +43,28 @@ def test_a_dispute_is_compared_between_ledger_and_stripe_only() -> None:
     dispute = (DISPUTED, "du_1", "usd")
     assert compare({dispute: 1000}, {}, {dispute: 1000}).holds
     assert not compare({}, {}, {dispute: 1000}).holds
+
+
+def test_fees_are_compared_between_ledger_and_stripe_only() -> None:
+    fee = (FEES, "txn_1", "usd")
+    found = compare({fee: 60}, {}, {fee: 60})
+    assert (found.holds, found.totals) == (True, (Total(FEES, "usd", 60, None, 60),))
+    assert compare({}, {}, {fee: 60}).differences == (Difference(*fee, ledger=0, rows=None, stripe=60),)
+
+
+def test_a_young_fee_that_is_not_posted_is_told_apart() -> None:
+    young = {(FEES, "txn_1", "usd"): 60, (FEES, "txn_2", "usd"): 30, (FEES, "txn_3", "jpy"): 5}
+    found = compare({}, {}, {}, young)
+    assert (found.holds, found.totals) == (True, ())
+    assert found.pending == (Pending("jpy", 1, 5), Pending("usd", 2, 90))
+
+
+def test_a_young_fee_that_is_posted_must_be_right() -> None:
+    fee = (FEES, "txn_1", "usd")
+    assert compare({fee: 60}, {}, {}, {fee: 60}).pending == ()
+    assert compare({fee: 61}, {}, {}, {fee: 60}).differences == (Difference(*fee, ledger=61, rows=None, stripe=60),)
+
+
+def test_a_fee_that_only_the_ledger_has_is_a_difference() -> None:
+    fee = (FEES, "txn_1", "usd")
+    assert compare({fee: 60}, {}, {}, {}).differences == (Difference(*fee, ledger=60, rows=None, stripe=0),)

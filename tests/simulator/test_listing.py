@@ -6,7 +6,7 @@ import pytest
 import stripe
 
 from tests.simulator.conftest import Pay
-from tests.simulator.wire import Wire
+from tests.simulator.wire import Wire, plain
 
 
 def make(client: stripe.StripeClient, number: int) -> list[str]:
@@ -111,3 +111,35 @@ def test_events_are_shown_for_thirty_days(client: stripe.StripeClient, wire: Wir
     with pytest.raises(stripe.InvalidRequestError) as caught:
         client.v1.events.retrieve(event.id)
     assert caught.value.http_status == 404
+
+
+def test_the_journal_shows_fee_net_and_the_whole_source_on_demand(
+    client: stripe.StripeClient, wire: Wire, pay: Pay
+) -> None:
+    paid = pay(amount=2000)
+    wire.sim("POST", f"charges/{paid.latest_charge}/dispute")
+    client.v1.refunds.create({"payment_intent": pay(amount=1000).id})
+    listed = client.v1.balance_transactions.list({"expand": ["data.source"], "limit": 100}).data
+    assert [(one.type, one.amount, one.fee, one.net) for one in listed] == [
+        ("refund", -1000, 0, -1000),
+        ("charge", 1000, 59, 941),
+        ("adjustment", -2000, 1500, -3500),
+        ("charge", 2000, 88, 1912),
+    ]  # fmt: skip
+    sources = [plain(one.source) for one in listed]
+    assert [source["object"] for source in sources] == ["refund", "charge", "dispute", "charge"]
+    assert sources[2]["payment_intent"] == paid.id
+    assert sources[2]["balance_transactions"][0]["fee"] == 1500
+
+
+def test_the_journal_is_walked_by_cursor_and_by_time(client: stripe.StripeClient, wire: Wire, pay: Pay) -> None:
+    pay()
+    wire.sim("POST", "clock", hours=1)
+    pay()
+    listed = client.v1.balance_transactions.list
+    newest = listed({"limit": 1})
+    assert newest.has_more
+    [oldest] = listed({"starting_after": newest.data[0].id}).data
+    then = newest.data[0].created
+    assert [one.id for one in listed({"created": {"gte": then}}).data] == [newest.data[0].id]
+    assert oldest.created < then

@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from core.database import reading, transaction
 from core.domain import findings, jobs
-from core.proof import PAID, compare
+from core.proof import FEES, PAID, compare
 from tests.web.shop import NOWHERE, Shop
 from web.operate import shown
 
@@ -90,6 +90,11 @@ def test_with_nothing_moved_the_proof_holds() -> None:
 def test_a_difference_is_shown_with_all_its_sides() -> None:
     lines = list(shown(compare({}, {}, {(PAID, "pi_1", "usd"): 1000})))
     assert lines[-2:] == ["differs: paid pi_1 usd: ledger 0, rows 0, Stripe 1000", "not proved: 1 differ"]
+
+
+def test_fees_that_are_not_posted_yet_are_said_and_no_difference() -> None:
+    lines = list(shown(compare({}, {}, {}, {(FEES, "txn_1", "usd"): 60})))
+    assert lines[-2:] == ["not posted yet: 1 fees, 60 usd", "proved: all sides agree"]
 
 
 def test_a_database_that_is_away_is_said_in_one_line(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

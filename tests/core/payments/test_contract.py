@@ -9,7 +9,7 @@ import pytest
 
 from core import payment
 from core.payments import PaymentInvalid
-from core.payments.backend import Answer
+from core.payments.backend import Answer, Listed
 
 INTENT = {"id", "object", "amount", "amount_received", "client_secret", "created", "currency", "customer",
           "latest_charge", "last_payment_error", "livemode", "metadata", "status", "test_mode"}  # fmt: skip
@@ -84,8 +84,9 @@ def test_lists_are_lists(mode: str) -> None:
     assert payment.list_payment_intents(customer_id=None, created_gte=1) == []
     assert payment.list_refunds(created_gte=1) == []
     assert payment.list_disputes(created_gte=1) == []
-    page = payment.list_events(created_gte=1, limit=10)
-    assert (page["data"], page["has_more"]) == ([], False)
+    kinds: tuple[Listed, ...] = ("payment_intents", "refunds", "disputes", "balance_transactions")
+    for page in (payment.list_events(created_gte=1, limit=10), *(payment.list_page(of, limit=10) for of in kinds)):
+        assert (page["data"], page["has_more"]) == ([], False)
 
 
 def test_neither_side_moves_real_money(mode: str) -> None:

@@ -52,6 +52,16 @@ REQUESTS: dict[str, tuple[Any, str, str]] = {
     "a charge read": (lambda: payment.retrieve_charge("ch_1"), "GET /v1/charges/ch_1", ""),
     "a dispute read": (lambda: payment.retrieve_dispute("du/1?x"), "GET /v1/disputes/du%2F1%3Fx", ""),
     "disputes": (lambda: payment.list_disputes(5), "GET /v1/disputes?created%5Bgte%5D=5&limit=100", ""),
+    "a page of refunds": (
+        lambda: payment.list_page("refunds", "re_1", 1700, 50),
+        "GET /v1/refunds?starting_after=re_1&created%5Bgte%5D=1700&limit=50",
+        "",
+    ),
+    "the journal": (
+        lambda: payment.list_page("balance_transactions"),
+        "GET /v1/balance_transactions?limit=100&expand%5B0%5D=data.source",
+        "",
+    ),
     "events": (
         lambda: payment.list_events("evt_1", 1700, 50),
         "GET /v1/events?starting_after=evt_1&created%5Bgte%5D=1700&limit=50",
