@@ -97,3 +97,16 @@ def test_the_database_knows_the_kinds_and_the_orders() -> None:
         record(kind="odd")
     with pytest.raises(IntegrityError):
         record(order_id=new_id())
+
+
+def test_what_is_not_so_any_more_is_repaired_by_kind_and_object() -> None:
+    with transaction() as conn:
+        for kind, object_id in (
+            (findings.UNREADABLE, "pi_1"), (findings.UNREADABLE, "pi_2"), (findings.AMOUNT_DIFFERS, "pi_1"),
+        ):  # fmt: skip
+            findings.record(conn, kind, object_id, {})
+        findings.mend(conn, "pi_1", findings.UNREADABLE, findings.MISSING_AT_STRIPE)
+        assert [one.object_id for one in findings.open_of(conn, findings.UNREADABLE)] == ["pi_2"]
+        assert len(findings.open_of(conn, findings.AMOUNT_DIFFERS)) == 1
+        findings.record(conn, findings.UNREADABLE, "pi_1", {})
+        assert len(findings.open_of(conn, findings.UNREADABLE)) == 2

@@ -58,7 +58,10 @@ def test_twenty_reports_at_once_are_one_posting(order: Order) -> None:
 
 @pytest.mark.parametrize("kind", ledger.ACCOUNTS)
 def test_debits_equal_credits_and_every_reversal_undoes_its_movement(kind: str, order: Order) -> None:
-    opposite = {ledger.REFUND_REVERSAL: ledger.REFUND, ledger.DISPUTE_REINSTATED: ledger.DISPUTE_WITHDRAWN}
+    opposite = {
+        ledger.REFUND_REVERSAL: ledger.REFUND, ledger.DISPUTE_REINSTATED: ledger.DISPUTE_WITHDRAWN,
+        ledger.FEE_REVERSAL: ledger.FEE,
+    }  # fmt: skip
     with transaction() as conn:
         post(conn, order, kind)
         row = conn.execute(select(ledger.transfers)).one()

@@ -11,7 +11,15 @@ from core.domain import ledger, orders, payments, refunds
 from core.domain.orders import Order
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
-from core.domain.settlement import INTENT_STATUS, REFUND_STATUS, intent_seen, ours, refund_seen, settle_order
+from core.domain.settlement import (
+    INTENT_STATUS,
+    REFUND_STATUS,
+    fee_seen,
+    intent_seen,
+    ours,
+    refund_seen,
+    settle_order,
+)
 from core.errors import Retryable
 from tests.core.domain import shop
 
@@ -416,3 +424,14 @@ def test_an_object_is_ours_when_it_carries_the_id_of_a_payment_or_refund_of_ours
 ) -> None:
     assert ours({"id": "pi_1", "metadata": metadata}) is expected
     assert not ours({"id": "pi_1"})
+
+
+@pytest.mark.parametrize(("fee", "posting"), [(59, (ledger.FEE, 59)), (-59, (ledger.FEE_REVERSAL, 59))])
+def test_a_fee_is_posted_once_for_each_balance_transaction(fee: int, posting: tuple[str, int]) -> None:
+    with transaction() as conn:
+        order, payment = shop.paid(conn)
+        transactions = [{"id": f"txn_{number}", "fee": fee, "currency": "eur"} for number in (1, 1, 2)]
+        assert [fee_seen(conn, payment, one) for one in transactions] == [True, False, True]
+        assert not fee_seen(conn, payment, {"id": "txn_3", "fee": 0, "currency": "eur"})
+        assert shop.postings(conn, order)[1:] == [posting, posting]
+        assert ledger.posted(conn, "txn_1") == {posting[0]}
