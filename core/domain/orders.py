@@ -218,6 +218,6 @@ def _earlier(conn: Connection, account_id: str, reference: str | None, key: str 
 
 def of_row(row: Sequence[Any]) -> Order:
     """The order of a row that begins with the columns of `SHOWN`."""
-    id, account_id, user_id, status, disputed, currency, total, items, *rest = row[: len(SHOWN)]
+    order_id, account_id, user_id, status, disputed, currency, total, items, *rest = row[: len(SHOWN)]
     lines = tuple(Item(**item) for item in items)
-    return Order(id, account_id, user_id, status, disputed, currency, total, lines, *rest)
+    return Order(order_id, account_id, user_id, status, disputed, currency, total, lines, *rest)

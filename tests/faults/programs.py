@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from core import clock, database
 from core.database import reading
-from core.domain import checks, leases, orders
+from core.domain import checkouts, checks, leases, orders
 from core.payments import signature
 
 PERIOD = int(os.environ.get("FAULTS_PERIOD", "10"))
@@ -53,6 +54,10 @@ def _later() -> None:
     def _now_postgresql(element: object, compiler: SQLCompiler, **kw: Any) -> str:
         return f"(clock_timestamp() + interval '{HOURS} hours')"
 
+    vars(checkouts)["_END"] = checkouts._END.replace(
+        "statement_timestamp()", f"(clock_timestamp() + interval '{HOURS} hours')"
+    )
+
     @compiles(database.now_plus, "postgresql")
     def _plus_postgresql(element: Any, compiler: SQLCompiler, **kw: Any) -> str:
         seconds = compiler.process(element.clauses, **kw)
@@ -81,7 +86,7 @@ def _worker_app() -> Any:
         entry["schedule"] = min(entry["schedule"], max(PERIOD / 2, 1.0))
     flows.FLOWS[jobs.PAYMENT_CREATE.name] = _deadly(flows.FLOWS[jobs.PAYMENT_CREATE.name])
     if "FAULTS_CLAIMS" in os.environ:
-        vars(leases)["claim"] = _noting(leases.claim, Path(os.environ["FAULTS_CLAIMS"]), os.environ["FAULTS_NAME"])
+        vars(leases)["take"] = _noting(leases.take, Path(os.environ["FAULTS_CLAIMS"]), os.environ["FAULTS_NAME"])
     for signalled in (worker_ready, beat_init):
         signalled.connect(_say_ready, weak=False)
     return app
@@ -104,7 +109,9 @@ def _noting(claim: Any, file: Path, name: str) -> Any:
     return noted
 
 
-def _deadly(flow: Any) -> Any:
+def _deadly(batched: Any) -> Any:
+    flow = batched.flow
+
     def run(work: Any) -> None:
         with reading() as conn:
             order = orders.find(conn, work.claim.account_id, work.claim.order_id)
@@ -112,7 +119,7 @@ def _deadly(flow: Any) -> Any:
             os.kill(os.getpid(), signal.SIGKILL)
         flow(work)
 
-    return run
+    return replace(batched, flow=run)
 
 
 def __getattr__(name: str) -> Any:
