@@ -15,7 +15,7 @@ from core.database import reading
 from core.domain import disputes, findings, jobs, payments, refunds
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
-from core.domain.settlement import fee_seen, ours
+from core.domain.settlement import REFUND_STATUS, fee_seen, ours
 from core.payments.backend import Listed
 from worker.flows import lookup
 from worker.flows.asking import ask
@@ -110,9 +110,16 @@ def _compare_refund(work: Work, seen: Seen) -> bool:
             return False
     if paid is None:
         return _missing_locally(work, seen)
-    fresh = _read_again(work, payment.retrieve_refund, seen)
+    # All of them, and a late payment first: one that came beside one that failed would seem too much until then.
+    intent_id = seen["payment_intent"]
+    listed = ask(work, seen["id"], lambda: {"data": payment.list_refunds(intent_id)}).seen or {"data": [seen]}
+    late = paid.status != payments.SUCCEEDED
+    intent = ask(work, intent_id, lambda: payment.retrieve_payment_intent(intent_id)).seen if late else None
     with work.step() as conn:
-        compare_refund(conn, paid, fresh)
+        if intent is not None:
+            compare_intent(conn, paid.id, intent)
+        for one in sorted(listed["data"], key=lambda one: REFUND_STATUS[one["status"]] not in refunds.RETURNED):
+            compare_refund(conn, paid, one)
     return True
 
 

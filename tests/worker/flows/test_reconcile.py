@@ -12,7 +12,7 @@ from core.database import reading, transaction
 from core.domain import cursors, disputes, findings, jobs, orders, payments, refunds
 from core.domain.jobs import Job
 from core.domain.orders import Order
-from core.payments import Payment
+from core.payments import Payment, PaymentBusy
 from tests.worker.crashes import KillAt
 from tests.worker.shop import Shop
 from tests.worker.stripe import Stripe, fault
@@ -149,8 +149,10 @@ def test_a_refund_that_was_read_before_our_news_is_no_finding(
 ) -> None:
     order = shop.paid_order(stripe)
     shop.work(shop.refund(order, 250))
-    read = Payment.retrieve_refund
-    monkeypatch.setattr(Payment, "retrieve_refund", lambda self, *args: {**read(self, *args), "status": "pending"})
+    read = Payment.list_refunds
+    monkeypatch.setattr(
+        Payment, "list_refunds", lambda self, *args: [{**one, "status": "pending"} for one in read(self, *args)]
+    )
     list_as(monkeypatch, "refunds", status="pending")
     compare(shop)
     assert found(shop) == []
@@ -587,9 +589,10 @@ def test_a_stripe_in_trouble_is_asked_again(shop: Shop, stripe: Stripe, path: st
     assert shop.ledger(order) == [("payment", 1050), ("refund", 100)]
 
 
-@pytest.mark.parametrize("path", ["/v1/payment_intents/*", "/v1/refunds/*"])
+@pytest.mark.parametrize("path", ["/v1/payment_intents/*", "/v1/disputes/*"])
 @pytest.mark.parametrize("kind", ["rate_limit_429", "unauthorized_401"])
 def test_a_stripe_that_wants_no_calls_now_is_asked_again(shop: Shop, stripe: Stripe, path: str, kind: str) -> None:
+    disputed_order(shop, stripe)
     order = unheard_payment(shop, stripe)
     stripe.post("/v1/refunds", payment_intent=shop.payment(order).payment_intent_id, amount=100)
     stripe.faults(fault(kind, "before", path, method="GET"))
@@ -598,7 +601,46 @@ def test_a_stripe_that_wants_no_calls_now_is_asked_again(shop: Shop, stripe: Str
     assert shop.ledger(order) == [("payment", 1050), ("refund", 100)]
 
 
-@pytest.mark.parametrize("path", ["/v1/payment_intents/*", "/v1/refunds/*", "/v1/disputes/*"])
+def test_refunds_of_a_payment_that_stripe_fails_to_list_are_taken_one_by_one(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = shop.paid_order(stripe)
+    stripe.post("/v1/refunds", payment_intent=shop.payment(order).payment_intent_id, amount=100)
+
+    def failing(*args: Any) -> list[dict[str, Any]]:
+        raise PaymentBusy("Stripe answered 500")
+
+    monkeypatch.setattr(Payment, "list_refunds", failing)
+    assert compare(shop).status == jobs.SUCCEEDED
+    assert shop.ledger(order) == [("payment", 1050), ("refund", 100)]
+
+
+def test_a_refund_that_came_in_place_of_one_that_failed_is_no_false_alarm(shop: Shop, stripe: Stripe) -> None:
+    order = shop.paid_order(stripe)
+    [job] = shop.work(shop.refund(order, 1050))
+    assert job.result is not None
+    failed = job.result["stripe_refund_id"]
+    stripe.control(f"/refunds/{failed}/fail")
+    made = stripe.post("/v1/refunds", payment_intent=shop.payment(order).payment_intent_id, amount=1050)
+    compare(shop)
+    assert found(shop) == [
+        (findings.STATE_DIFFERS, failed, findings.REPAIRED), (findings.REFUND_UNKNOWN, made["id"], findings.REPAIRED),
+    ]  # fmt: skip
+    assert shop.look(order).status == orders.REFUNDED
+
+
+def test_a_refund_whose_payment_is_heard_of_late_is_no_false_alarm(shop: Shop, stripe: Stripe) -> None:
+    order = unheard_payment(shop, stripe)
+    made = stripe.post("/v1/refunds", payment_intent=shop.payment(order).payment_intent_id, amount=100)
+    with transaction() as conn:
+        cursors.move(conn, "payment_intents", {"since": 4_000_000_000})
+    compare(shop)
+    assert {status for _, _, status in found(shop)} == {findings.REPAIRED}
+    assert shop.ledger(order) == [("payment", 1050), ("refund", 100)]
+    assert made["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("path", ["/v1/payment_intents/*", "/v1/disputes/*"])
 @pytest.mark.parametrize("kind", ["reset", "error_500"])
 def test_what_stripe_lists_and_fails_to_show_by_itself_is_taken_as_listed(
     shop: Shop, stripe: Stripe, path: str, kind: str
