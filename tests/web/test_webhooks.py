@@ -105,6 +105,7 @@ GARBAGE: dict[str, Any] = {
     "a thin event": event(object="v2.core.event"),
     "an id of the wrong type": event(id=1),
     "an id with a NUL": event(id="evt_\0"),
+    "an API version with a NUL": event(api_version="2026-10-28\0"),
     "livemode as a word": event(livemode="true"),
     "the same key twice": b'{"id": "evt_1", "id": "evt_2"}',
     "NaN": json.dumps(event(created=float("nan"))).encode(),

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core import get_logger, monitor, payment
 from core.crashpoints import crash_point
-from core.domain import webhooks
+from core.domain import intake
 from core.errors import Invalid
 from web import hints, strictjson
-from web.acceptance import in_transaction, job_request
+from web.acceptance import job_request
 from web.answers import Received
 from web.headers import STRIPE_SIGNATURE
 from web.metrics import ACCEPTED
@@ -50,7 +50,7 @@ class Envelope(BaseModel):
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,255}$")]
     object: Literal["event"]
     type: Annotated[str, Field(pattern=r"^[a-z0-9_.]{1,100}$")]
-    api_version: Annotated[str | None, Field(max_length=64)] = None
+    api_version: Annotated[str | None, Field(pattern=r"^[\x20-\x7e]{1,64}$")] = None
     livemode: bool = False
     data: Data
 
@@ -70,17 +70,9 @@ def receive_webhook() -> Response:
         raise Invalid("the signature does not match the body", type="invalid-signature")
     event = _envelope(raw)
     expected = event.livemode == payment.livemode()
-    accepted = in_transaction(
-        lambda conn: webhooks.receive(
-            conn,
-            event_id=event.id,
-            type=event.type,
-            api_version=event.api_version,
-            livemode=event.livemode,
-            payload=raw.decode("utf-8"),
-            accepted=expected,
-            request=job_request(),
-        )
+    accepted = intake.take_in(
+        intake.Delivery(event.id, event.type, event.api_version, event.livemode, raw.decode("utf-8"), job_request()),
+        expected,
     )
     crash_point("web.event_stored")
     if accepted is not None:
