@@ -19,6 +19,7 @@ from core.domain import jobs
 from core.errors import Invalid, NotFound
 from web import hints, waiting
 from web.answers import Answer, JobAccepted
+from web.envelope import REQUEST_ID
 from web.metrics import ACCEPTED
 from web.problems import problem
 from web.routing import reply
@@ -60,7 +61,7 @@ def fingerprint(body: BaseModel) -> str:
 def job_request(body: BaseModel | None = None, key: str | None = None) -> jobs.Request:
     """What a job keeps of this request."""
     return jobs.Request(
-        id=g.request_id,
+        id=request.environ[REQUEST_ID],
         traceparent=_traceparent(),
         scope=f"{g.operation.method} {g.operation.path}",
         key=key,

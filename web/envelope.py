@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
+from prometheus_client import Counter, Histogram
 
 from core import get_logger, log_request
 from core.ids import new_id
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+REQUEST_ID = "counterfoil.request_id"
+"""Where the WSGI environment of a request has its id."""
+_BEGAN = "counterfoil.began"
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 _QUIET = ("/health/", "/metrics", "/static/")
@@ -31,6 +37,8 @@ SECURITY = {
         "frame-ancestors 'none'"
     ),
 }
+_SECURITY = list(SECURITY.items())
+_UNCACHED = [*_SECURITY, ("Cache-Control", "no-store")]
 CORS = {
     # Any origin: a checkout token comes in a header, never by itself like a cookie, so an origin proves nothing.
     "Access-Control-Allow-Origin": "*",
@@ -43,18 +51,27 @@ CORS = {
 
 
 class Numbered:
-    """WSGI middleware that gives a request its id and binds it into everything that is logged meanwhile."""
+    """WSGI middleware that gives a request its id, binds it into everything that is logged meanwhile, and adds the
+    headers of every answer: here they cost a list, in Flask a look at all headers each.
+    """
 
     def __init__(self, inner: WSGIApplication) -> None:
         self._inner = inner
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Take the caller's X-Request-Id when it is sane, else make one."""
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if _SANE_ID.fullmatch(given) else new_id()
-        environ["counterfoil.request_id"] = request_id
+        given = environ.get("HTTP_X_REQUEST_ID")
+        request_id = given if given and _SANE_ID.fullmatch(given) else new_id()
+        environ[REQUEST_ID] = request_id
+        environ[_BEGAN] = perf_counter()
+
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:
+            cached = any(name == "Cache-Control" for name, _ in headers)
+            ours = [("X-Request-Id", request_id), *(_SECURITY if cached else _UNCACHED)]
+            return start_response(status, headers + ours, *error)
+
         with bind(request_id=request_id):
-            return self._inner(environ, start_response)
+            return self._inner(environ, start)
 
 
 def register(app: Flask, browser_paths: frozenset[str]) -> None:
@@ -64,15 +81,10 @@ def register(app: Flask, browser_paths: frozenset[str]) -> None:
         browser_paths: rules that a page of another origin may call with a checkout token.
     """
     app.wsgi_app = Numbered(app.wsgi_app)  # type: ignore[method-assign]  # Flask's documented place for middleware
-    app.before_request(_begin)
 
     @app.after_request
     def _end(response: Response) -> Response:
         rule = request.url_rule
-        response.headers["X-Request-Id"] = g.request_id
-        for name, value in SECURITY.items():
-            response.headers[name] = value
-        response.headers.setdefault("Cache-Control", "no-store")
         if rule is not None and rule.rule in browser_paths:
             response.headers.update(CORS)
             response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(rule.methods or ()))
@@ -80,16 +92,20 @@ def register(app: Flask, browser_paths: frozenset[str]) -> None:
         return response
 
 
-def _begin() -> None:
-    g.started = perf_counter()
-    g.request_id = request.environ["counterfoil.request_id"]
-
-
 def _record(rule: str, status: int) -> None:
-    seconds = perf_counter() - g.started
+    seconds = perf_counter() - request.environ[_BEGAN]
     method = request.method if request.method in _METHODS else "other"  # a label that callers invent has no bound
-    REQUESTS.labels(method, rule, status).inc()
-    SECONDS.labels(method, rule).observe(seconds)
+    answered, took = _metrics(method, rule, status)
+    answered.inc()
+    took.observe(seconds)
+    if not logger.isEnabledFor(logging.INFO if status < 500 else logging.ERROR):
+        return
     if status >= 400 or not request.path.startswith(_QUIET):
         path = quote(request.path)  # a decoded line break would forge a line of the log
         log_request(logger, method, path, status, duration_ms=round(seconds * 1000, 1))
+
+
+@cache
+def _metrics(method: str, rule: str, status: int) -> tuple[Counter, Histogram]:
+    # Looking them up takes as long as counting; rules, methods and statuses are few.
+    return REQUESTS.labels(method, rule, status), SECONDS.labels(method, rule)

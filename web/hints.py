@@ -54,6 +54,7 @@ class Publisher:
         self._count = 0
         self._sending = False
         self._busy = False
+        self._lingering = False
         self._thread: Thread | None = None
         self._failures = 0
         self._warned_at = float("-inf")
@@ -74,7 +75,9 @@ class Publisher:
             ids[job_id] = None
             if self._thread is None:
                 self._start()
-            self._changed.notify_all()
+            # While it lingers for more, each of many requests would wake it only to sleep again.
+            if not self._lingering or self._count >= MOST_IDS:
+                self._changed.notify_all()
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Send what waits, for at most `seconds`; whether nothing waits any more."""
@@ -103,7 +106,9 @@ class Publisher:
         with self._changed:
             self._changed.wait_for(lambda: self._count)
             if self._busy:
+                self._lingering = True
                 self._changed.wait_for(lambda: self._count >= MOST_IDS, LINGER)
+                self._lingering = False
             kind, waiting = next(iter(self._waiting.items()))
             ids = list(islice(waiting, MOST_IDS))
             for job_id in ids:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from core import get_logger, log_error, monitor
 from core.errors import Permanent, Retryable, Uncertain
+from web.envelope import REQUEST_ID
+from web.whole import Whole
 
 logger = get_logger(__name__)
 
@@ -47,15 +49,15 @@ class ValidationFailed(Permanent):
         self.errors = errors
 
 
-def problem(members: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+def problem(members: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Whole:
     """An answer from problem members, whose `type` is a slug.
 
     Args:
         members: type, title, status, detail and any extension members.
         headers: more headers of the answer.
     """
-    body = {**members, "type": f"/problems/{members['type']}", "request_id": g.get("request_id")}
-    return Response(json.dumps(body), status=members["status"], mimetype=MEDIA_TYPE, headers=headers)
+    body = {**members, "type": f"/problems/{members['type']}", "request_id": request.environ.get(REQUEST_ID)}
+    return Whole(json.dumps(body), status=members["status"], mimetype=MEDIA_TYPE, headers=headers)
 
 
 def register(app: Flask) -> None:
@@ -67,7 +69,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _bug)
 
 
-def _refused(error: Permanent) -> Response:
+def _refused(error: Permanent) -> Whole:
     members: dict[str, Any] = error.as_problem()
     if isinstance(error, ValidationFailed):
         members["errors"] = error.errors
@@ -78,7 +80,7 @@ def _refused(error: Permanent) -> Response:
 _REQUIRED = {401: {"WWW-Authenticate": 'Bearer realm="counterfoil"'}, 503: {"Retry-After": "1"}}
 
 
-def _try_again(error: Retryable | Uncertain) -> Response:
+def _try_again(error: Retryable | Uncertain) -> Whole:
     """The database was away. After a commit nobody knows whether it happened, so the caller is to repeat itself."""
     log_error(logger, error, context={"path": request.path})
     seconds = max(1, math.ceil(getattr(error, "delay", None) or 1))
@@ -102,7 +104,7 @@ _TYPES = {
 }
 
 
-def _http(error: HTTPException) -> Response:
+def _http(error: HTTPException) -> Whole:
     status = error.code or 500
     slug, title = _TYPES.get(status) or (f"http-{status}", HTTPStatus(status).phrase)
     members = {"type": slug, "title": title, "status": status, "detail": error.description or title}
@@ -111,8 +113,8 @@ def _http(error: HTTPException) -> Response:
     return problem(members, required)
 
 
-def _bug(error: Exception) -> Response:
-    monitor.capture_exception(error, context={"path": request.path, "request_id": g.get("request_id")})
+def _bug(error: Exception) -> Whole:
+    monitor.capture_exception(error, context={"path": request.path, "request_id": request.environ.get(REQUEST_ID)})
     log_error(logger, error, context={"path": request.path})
     return problem(
         {

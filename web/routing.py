@@ -14,6 +14,7 @@ from core.ids import is_id
 from web.auth import authorise
 from web.headers import Header
 from web.parsing import Model, parse_body, parse_query
+from web.whole import Whole
 
 View = Callable[..., Response]
 
@@ -109,4 +110,4 @@ class Routes:
 
 def reply(answer: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`answer` as JSON."""
-    return Response(answer.model_dump_json(), status=status, mimetype="application/json", headers=headers)
+    return Whole(answer.model_dump_json(), status=status, mimetype="application/json", headers=headers)

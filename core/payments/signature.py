@@ -5,7 +5,6 @@ Our own ten lines, because the SDK's check costs a quarter of the webhook throug
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import time
 from collections.abc import Iterable
@@ -32,5 +31,6 @@ def signed_by(payload: bytes, header: str | None, secrets: Iterable[str], now: f
     if abs((time.time() if now is None else now) - int(stamps[0])) > TOLERANCE_SECONDS:
         return False
     signed = stamps[0].encode() + b"." + payload
-    wanted = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
+    # In one call: an HMAC object costs as much again as the hashing of a usual body.
+    wanted = [hmac.digest(secret.encode(), signed, "sha256").hex() for secret in secrets]
     return sum(hmac.compare_digest(one, other) for one in wanted for other in given) > 0  # never ends early
