@@ -11,7 +11,7 @@ from contextlib import suppress
 from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
-from sqlalchemy import ClauseElement, Executable, event
+from sqlalchemy import ClauseElement, Connection, Executable, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -52,6 +52,28 @@ def run_statement(sql: LiteralString, params: Mapping[str, Any]) -> list[tuple[A
             raise DBAPIError.instance(
                 sql, None, error, psycopg.Error, hide_parameters=True, dialect=built.dialect
             ) from error
+
+
+def run_within(conn: Connection, sql: LiteralString, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run one PostgreSQL statement in the transaction of `conn`, past SQLAlchemy.
+
+    Args:
+        sql: as for `run_statement`.
+        params: their values; JSON as text, since the connection is SQLAlchemy's.
+
+    Raises:
+        DBAPIError: what the driver raised, for `transaction` to translate.
+    """
+    import psycopg
+
+    cursor: psycopg.Cursor[tuple[Any, ...]] = cast("Any", conn.connection.driver_connection).cursor()
+    try:
+        cursor.execute(sql, params, prepare=True)
+        return cursor.fetchall() if cursor.description else []
+    except psycopg.Error as error:
+        raise DBAPIError.instance(
+            sql, None, error, psycopg.Error, hide_parameters=True, dialect=conn.dialect
+        ) from error
 
 
 def prepared(statement: Executable) -> tuple[LiteralString, dict[str, Any]]:

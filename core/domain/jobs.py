@@ -6,10 +6,12 @@ person: `quarantined` (poison, or a bug of ours) and `needs_review` (money in do
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, LiteralString
 
 from sqlalchemy import (
     Boolean,
@@ -23,17 +25,20 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    bindparam,
     delete,
     exists,
     func,
     literal_column,
     select,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
-from core.database import AnyRow, JSONDocument, Timestamp, insert_into, metadata, now, now_plus
+from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_plus
 from core.domain import timeline
 from core.errors import Unprocessable
 from core.ids import is_id, new_id
+from core.statements import prepared, run_within
 
 QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
 QUARANTINED, NEEDS_REVIEW = "quarantined", "needs_review"
@@ -219,22 +224,51 @@ def enqueue(
     """
     request = request or Request()
     job_id = job_id or new_id()
-    insert = insert_into(conn, jobs)
-    made = conn.execute(
+    note = timeline.Note("accepted", {"kind": kind.name})
+    given = {
+        "id": job_id, "account_id": account_id, "kind": kind.name, "queue": kind.queue, "order_id": order_id,
+        "idempotency_scope": request.scope if request.key else None, "idempotency_key": request.key,
+        "fingerprint": request.fingerprint, "request_id": request.id, "traceparent": request.traceparent,
+    }  # fmt: skip
+    if conn.dialect.name == "postgresql":
+        sql, fixed = _queue_and_note()
+        rest = {f"job_{name}": value for name, value in given.items()}
+        made = run_within(conn, sql, {**fixed, **rest, "job_args": json.dumps(args), **timeline.noted(note)})
+    else:
+        values = {f"job_{name}": value for name, value in (given | {"args": args}).items()}
+        made = list(conn.execute(_queue_on_sqlite(), values))
+        timeline.write(conn, [(job_id, note)] if made else [])
+    if not made:
+        raise KeyTaken(request.key)
+    return Accepted(job_id, kind, order_id, QUEUED, fresh=True)
+
+
+_GIVEN = (
+    "id", "account_id", "kind", "queue", "args", "order_id", "idempotency_scope", "idempotency_key", "fingerprint",
+    "request_id", "traceparent",
+)  # fmt: skip
+
+
+def _queue(insert: Any) -> Any:
+    return (
         insert.values(
-            id=job_id, account_id=account_id, kind=kind.name, queue=kind.queue, args=args, order_id=order_id,
+            **{name: bindparam(f"job_{name}", type_=jobs.c[name].type) for name in _GIVEN},
             status=QUEUED, run_at=now(), hint_at=now_plus(FIRST_HINT_SECONDS), hints=1, attempts=0, expiries=0,
-            crashes=0, alone=False, idempotency_scope=request.scope if request.key else None,
-            idempotency_key=request.key, fingerprint=request.fingerprint, request_id=request.id,
-            traceparent=request.traceparent, created_at=now(),
+            crashes=0, alone=False, created_at=now(),
         )
         .on_conflict_do_nothing()
         .returning(jobs.c.id)
-    ).first()  # fmt: skip
-    if made is None:
-        raise KeyTaken(request.key)
-    timeline.write(conn, [(job_id, timeline.Note("accepted", {"kind": kind.name}))])
-    return Accepted(job_id, kind, order_id, QUEUED, fresh=True)
+    )  # fmt: skip
+
+
+@cache
+def _queue_on_sqlite() -> Any:
+    return _queue(sqlite.insert(jobs))
+
+
+@cache
+def _queue_and_note() -> tuple[LiteralString, dict[str, Any]]:
+    return prepared(timeline.noting(_queue(postgresql.insert(jobs)).cte("queued")))
 
 
 def repeated(conn: Connection, account_id: str, request: Request) -> Accepted | None:

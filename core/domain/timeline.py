@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, Uuid, insert, select
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Insert,
+    Integer,
+    String,
+    Table,
+    Uuid,
+    bindparam,
+    insert,
+    select,
+)
 
 from core.clock import utcnow
 from core.database import JSONDocument, Timestamp, metadata
@@ -22,6 +37,9 @@ job_events = Table(
     Column("data", JSONDocument),
 )
 Index("ix_job_events_job", job_events.c.job_id, job_events.c.id)
+
+
+_NOTED = ("at", "what", "data")
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,21 @@ def write(conn: Connection, notes: Iterable[tuple[str, Note]]) -> None:
     rows = [{"job_id": job_id, "at": note.at, "what": shown(note), "data": note.data} for job_id, note in notes]
     if rows:
         conn.execute(insert(job_events), rows)
+
+
+def noting(changed: CTE) -> Insert:
+    """One statement that changes jobs and notes it on their timelines, for PostgreSQL and the parameters of `noted`.
+
+    Args:
+        changed: the change, which returns the ids of its jobs.
+    """
+    row = select(changed.c.id, *(bindparam(f"note_{name}", type_=job_events.c[name].type) for name in _NOTED))
+    return insert(job_events).from_select(["job_id", *_NOTED], row).returning(job_events.c.job_id)
+
+
+def noted(note: Note) -> dict[str, Any]:
+    """What `noting` is to be completed by."""
+    return {"note_at": note.at, "note_what": shown(note), "note_data": json.dumps(note.data) if note.data else None}
 
 
 def read(conn: Connection, job_id: str, after: int = 0) -> list[Event]:
