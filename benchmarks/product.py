@@ -39,7 +39,7 @@ class Product:
         log_level: WARNING as in production.
     """
 
-    why = "2 x 200 greenlets, beat beside them, ids of up to 50 jobs a message; web: 64 threads"
+    why = "2 x 200 greenlets, beat beside them, ids of up to 50 jobs a message; web: 2 x 32 threads"
 
     def __init__(
         self, bed: Bed, database: Database, concurrency: int = 200, log_level: str = "WARNING", name: str = NAME
@@ -92,9 +92,12 @@ class Product:
     def web(self) -> Web:
         """Its web program with the image's own options."""
         port = free_port()
+        metrics = self._bed.folder / "metrics"
+        metrics.mkdir(exist_ok=True)
         program = self._program(
             "web", "granian", "--interface", "wsgi", "--factory", "--no-ws", "--host", "127.0.0.1", "--port",
-            str(port), "--blocking-threads", "64", "--log-level", "warning", "web:create_app",
+            str(port), "--workers", "2", "--blocking-threads", "32", "--log-level", "warning", "web:create_app",
+            PROMETHEUS_MULTIPROC_DIR=str(metrics),
         )  # fmt: skip
         program.wait_for(lambda: listens(port), 30)
         return Web(program, port)
@@ -137,8 +140,9 @@ class Product:
             **_SECRETS,
         }
 
-    def _program(self, name: str, *arguments: str) -> Program:
-        return Program(name, [sys.executable, "-m", *arguments], self.environment(), self._bed.folder)
+    def _program(self, name: str, *arguments: str, **more: str) -> Program:
+        environment = {**self.environment(), **more}
+        return Program(name, [sys.executable, "-m", *arguments], environment, self._bed.folder)
 
 
 _SECRETS = {

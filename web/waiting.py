@@ -15,9 +15,9 @@ from web.process import PerProcess
 
 logger = get_logger(__name__)
 
-MAX_WAITS = 20
-MAX_STREAMS = 6
-"""Each holds a server thread, so the server needs more threads than both together (`make run` gives it 32)."""
+MAX_WAITS = 16
+MAX_STREAMS = 4
+"""Of each process. Each holds one of its threads, and enough of them must stay free for everybody else (of 32)."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.010, 0.100
 """Seconds between two looks: short while the youngest wait is young, since most jobs end soon."""
 AWAY_PAUSE = 1.0
