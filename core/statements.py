@@ -22,6 +22,9 @@ from core.database import POOL_TIMEOUT_SECONDS, engine, translated
 if TYPE_CHECKING:
     import psycopg
 
+MOST_CONNECTIONS = 8
+"""A statement has its connection for a millisecond or two, so a few serve thousands of statements a second."""
+
 
 def is_postgresql() -> bool:
     """Whether `DATABASE_URL` names PostgreSQL: on SQLite the plain transaction stays."""
@@ -173,7 +176,8 @@ def _pool(built: Engine) -> Pool:
         with _lock:
             found = _pools.get(built)
             if found is None:
-                found = _pools[built] = Pool(built, cast("QueuePool", built.pool).size())
+                size = min(cast("QueuePool", built.pool).size(), MOST_CONNECTIONS)
+                found = _pools[built] = Pool(built, size)
                 event.listen(built, "engine_disposed", _dispose)
     return found
 

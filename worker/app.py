@@ -16,8 +16,9 @@ monitor.start()  # before the tasks are built: only then does its Celery integra
 app = Celery("counterfoil", include=["worker.tasks"])
 app.config_from_object("celeryconfig")
 
-POOL_CONNECTIONS = 20
-"""A job holds a connection only inside its short transactions, so a process needs fewer than jobs in flight."""
+POOL_CONNECTIONS = 12
+"""A job holds a connection only inside its short transactions, so a process needs fewer than jobs in flight; those
+of the hot statements (`core.statements`) come on top."""
 
 
 @setup_logging.connect(weak=False)
