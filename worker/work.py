@@ -15,11 +15,14 @@ from core.domain import jobs, leases
 from core.domain.leases import Claim
 from core.domain.timeline import Note
 from core.errors import Permanent, Retryable
+from worker.stopping import Stopping
 
 NETWORK_CALL_SECONDS = 25.0
 """The payment door's connect and read timeouts together: the longest that one call can take."""
 SPARE_SECONDS = 5.0
 """For the transaction that writes the answer down."""
+STOPPING_SECONDS = 5.0
+"""So long after the word to stop an attempt may begin a call: with the call and what follows, 35 s at the most."""
 MOST_HELD_BACK = 0.5
 """Of a lease shorter than the usual one (tests have them) this share at most is kept for a call."""
 
@@ -33,6 +36,7 @@ class Work:
         lease_seconds: how long the lease lasts.
         began: `time.monotonic()` before the lease was taken, None for now.
         loaded: what the flow's `load` read for this job together with others, None if nothing.
+        stopping: once it is set, an attempt of many calls ends between two of them.
     """
 
     def __init__(
@@ -42,12 +46,14 @@ class Work:
         lease_seconds: float = leases.LEASE_SECONDS,
         began: float | None = None,
         loaded: Any = None,
+        stopping: Stopping | None = None,
     ) -> None:
         self.claim = claim
         self.loaded = loaded
         self.ended = False
         self._crumbs = crumbs
         self._lease_seconds = lease_seconds
+        self._stopping = stopping
         self._leased_at(time.monotonic() if began is None else began)
 
     @property
@@ -56,13 +62,15 @@ class Work:
         return self.claim.args
 
     def check_time(self) -> None:
-        """Call before each network call: a live worker never outlives its lease.
+        """Call before each network call: a live worker never outlives its lease, nor the patience of who stops it.
 
         Raises:
-            Retryable: too little of the lease is left for one more call.
+            Retryable: too little of the lease is left for one more call, or the worker was told to stop a while ago.
         """
         if time.monotonic() > self._last_call_at:
             raise Retryable("too little of the lease was left", delay=0.0, spends_attempt=False)
+        if self._stopping and self._stopping.seconds() > STOPPING_SECONDS:
+            raise Retryable("the worker stops", delay=0.0, spends_attempt=False)
 
     @contextmanager
     def step(self) -> Iterator[Connection]:

@@ -25,7 +25,7 @@ class CeleryWorker:
     """
 
     def __init__(self, pool: str, log: Path, **variables: str) -> None:
-        options = ["-P", pool, "-c", "4", "-Q", "payments,webhooks,statistics,maintenance"]
+        options = ["-P", pool, "-c", "4"]  # without -Q it serves every queue
         quiet = ["--without-gossip", "--without-mingle"]
         with log.open("ab") as output:
             self._process = subprocess.Popen(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+
+import pytest
 
 from worker.stopping import Stopping
 
@@ -13,6 +16,16 @@ def test_it_is_silent_until_it_is_said() -> None:
     stopping.set()
     stopping.set()
     assert stopping.is_set()
+
+
+def test_it_knows_how_long_ago_it_was_said_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping, clock = Stopping(), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    assert stopping.seconds() == 0.0
+    stopping.set()
+    clock[0] = 107.0
+    stopping.set()
+    assert stopping.seconds() == 7.0
 
 
 def test_a_child_hears_what_its_parent_says_after_the_fork() -> None:
