@@ -57,8 +57,9 @@ else:
 _arguments = {"x-queue-type": "quorum"} if _rabbitmq else None  # survives the loss of a RabbitMQ node
 task_queues = [
     Queue(name, routing_key=name, queue_arguments=_arguments)
-    for name in ("payments", "webhooks", "statistics", "maintenance")
+    for name in ("payments", "webhooks", "statistics", "reconcile", "maintenance")
 ]
+# `maintenance` has a worker of its own: the sweep brings back what was lost, and waits for nobody's free slot.
 # There are no routes: every sender names its queue. Sent through an exchange, a message vanishes without an
 # error once Redis has lost the binding.
 task_default_queue = "maintenance"  # what somebody sends by hand without a queue still reaches a worker

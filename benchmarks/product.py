@@ -81,7 +81,7 @@ class Product:
         started = [
             self._program(
                 f"worker-{number}", "celery", "-A", "worker", "worker", "-P", "gevent", "-c", str(self.concurrency),
-                "-Q", "payments,webhooks,maintenance", "-n", f"worker{number}@bench", "--without-gossip",
+                "-Q", "payments,webhooks,reconcile,maintenance", "-n", f"worker{number}@bench", "--without-gossip",
                 "--without-mingle",
             )
             for number in range(processes or PROCESSES)

@@ -92,6 +92,13 @@ class now_plus(FunctionElement[datetime]):  # noqa: N801
     inherit_cache = True
 
 
+class later(FunctionElement[datetime]):  # noqa: N801
+    """A moment plus the given seconds, both SQL expressions."""
+
+    type = Timestamp()
+    inherit_cache = True
+
+
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:
     return "statement_timestamp()"  # stable within a statement, so that an index serves `<= now()`
@@ -111,6 +118,18 @@ def _now_plus_postgresql(element: now_plus, compiler: SQLCompiler, **kw: Any) ->
 def _now_plus_sqlite(element: now_plus, compiler: SQLCompiler, **kw: Any) -> str:
     seconds = compiler.process(element.clauses, **kw)
     return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds') || '000')"
+
+
+@compiles(later, "postgresql")
+def _later_postgresql(element: later, compiler: SQLCompiler, **kw: Any) -> str:
+    moment, seconds = (compiler.process(one, **kw) for one in element.clauses)
+    return f"({moment} + make_interval(secs => {seconds}))"
+
+
+@compiles(later, "sqlite")
+def _later_sqlite(element: later, compiler: SQLCompiler, **kw: Any) -> str:
+    moment, seconds = (compiler.process(one, **kw) for one in element.clauses)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', {moment}, ({seconds}) || ' seconds') || '000')"
 
 
 def insert_into(conn: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -50,8 +50,8 @@ def test_queues_are_quorum_queues_on_rabbitmq_only(monkeypatch: pytest.MonkeyPat
     def arguments(broker: str) -> list[Any]:
         return [queue.queue_arguments for queue in read(monkeypatch, broker)["task_queues"]]
 
-    assert arguments("amqp://guest:guest@127.0.0.1:1//") == [{"x-queue-type": "quorum"}] * 4
-    assert arguments("redis://127.0.0.1:1/0") == [None] * 4
+    assert arguments("amqp://guest:guest@127.0.0.1:1//") == [{"x-queue-type": "quorum"}] * 5
+    assert arguments("redis://127.0.0.1:1/0") == [None] * 5
 
 
 def test_the_embedded_broker_writes_below_the_state_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from time import monotonic
 
 from core.clock import utcnow
 from core.database import DatabaseUnavailable, reading
-from core.domain import jobs
+from core.domain import jobs, pauses
+from core.domain.pauses import Pause
 from web import hints
 from web.answers import Check, Health
 
@@ -16,7 +17,9 @@ STARTED = monotonic()
 GRACE = 120.0
 """Seconds after this process's start in which a worker may still be missing."""
 CANARY_LIMIT = 120.0
-"""Seconds; beat sends one every 30. A worker can be connected and deaf, so only finished work proves it."""
+"""Seconds; beat sends one every 30. A worker can be connected and deaf, so only finished work proves it.
+
+The canary proves the maintenance worker, hence the sweep; that of the jobs is proved by jobs that are not overdue."""
 OVERDUE_LIMIT = 120.0
 """Seconds that a job may be due before somebody should look."""
 
@@ -25,13 +28,14 @@ OVERDUE_LIMIT = 120.0
 class _Seen:
     backlog: jobs.Backlog
     canary: datetime | None
+    paused: list[Pause]
 
 
 def look() -> Health:
     """Look at everything once."""
     try:
         with reading() as conn:
-            seen = _Seen(jobs.backlog(conn), jobs.last_canary(conn))
+            seen = _Seen(jobs.backlog(conn), jobs.last_canary(conn), pauses.in_force(conn))
     except DatabaseUnavailable as error:
         checks = {"database": Check(ok=False, detail=error.detail), "broker": _broker()}
     else:
@@ -40,6 +44,7 @@ def look() -> Health:
             "broker": _broker(),
             "worker": _worker(seen.canary),
             "jobs": _overdue(seen.backlog),
+            "pauses": _paused(seen.paused),
         }
     return Health(status="ok" if all(check.ok for check in checks.values()) else "failing", checks=checks)
 
@@ -56,17 +61,23 @@ def _broker() -> Check:
 def _worker(canary: datetime | None) -> Check:
     age = None if canary is None else (utcnow() - canary).total_seconds()
     if age is not None and age <= CANARY_LIMIT:
-        return Check(ok=True, detail=f"beat and worker did a canary job {max(age, 0):.0f} s ago")
+        return Check(ok=True, detail=f"beat and the maintenance worker did a canary job {max(age, 0):.0f} s ago")
     seen = "no canary job was ever done" if age is None else f"the last canary job was done {age:.0f} s ago"
     if _starting():
         return Check(ok=True, detail=f"{seen}; still starting")
-    return Check(ok=False, detail=f"{seen}: beat or the worker is away or deaf")
+    return Check(ok=False, detail=f"{seen}: beat or the maintenance worker is away or deaf")
 
 
 def _overdue(backlog: jobs.Backlog) -> Check:
     late = backlog.oldest_due_seconds
     detail = f"{backlog.queued} queued, {backlog.running} running, the oldest is due for {late:.0f} s"
     return Check(ok=late <= OVERDUE_LIMIT or _starting(), detail=detail)
+
+
+def _paused(paused: list[Pause]) -> Check:
+    # Work is accepted all the same, and done when Stripe wants it: no reason to send callers away.
+    shown = [f"{one.name} for {one.seconds:.0f} s: {one.reason}" for one in paused]
+    return Check(ok=True, detail="; ".join(shown) or "nothing is paused")
 
 
 def _starting() -> bool:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from core import get_logger
 from core.database import DatabaseUnavailable, reading
-from core.domain import jobs
+from core.domain import jobs, pauses
 
 logger = get_logger(__name__)
 
@@ -46,7 +46,7 @@ class _Backlog(Collector):
         up = GaugeMetricFamily("counterfoil_database_up", "Whether the database answered this scrape")
         try:
             with reading() as conn:
-                backlog = jobs.backlog(conn)
+                backlog, paused = jobs.backlog(conn), pauses.in_force(conn)
         except DatabaseUnavailable as error:
             logger.warning("Job gauges left out of a scrape", extra={"error": str(error)})
             up.add_metric([], 0)
@@ -63,6 +63,12 @@ class _Backlog(Collector):
             "How long the longest-due queued job has been due",
             value=backlog.oldest_due_seconds,
         )
+        waits = GaugeMetricFamily(
+            "counterfoil_paused_seconds", "How long work has been waiting for Stripe to take it", labels=["name"]
+        )
+        for name, seconds in ({pauses.STRIPE: 0.0} | {one.name: one.seconds for one in paused}).items():
+            waits.add_metric([name], seconds)
+        yield waits
 
 
 def exposition() -> bytes:

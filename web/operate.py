@@ -12,7 +12,7 @@ from core.clock import rfc3339
 from core.database import DatabaseUnavailable, reading, transaction
 from core.domain import findings as kept
 from core.domain import jobs as work
-from core.domain import leases
+from core.domain import leases, pauses
 from core.payments import PaymentError
 from core.proof import Proof, prove
 from core.switches import enabled
@@ -31,9 +31,11 @@ def _in_one_line() -> Iterator[None]:
 
 @jobs.command("waiting")
 def waiting() -> None:
-    """List the jobs that were set aside: `quarantined` and `needs_review`."""
+    """List what is paused, and the jobs that were set aside: `quarantined` and `needs_review`."""
     with _in_one_line(), reading() as conn:
-        found = work.set_aside(conn)
+        paused, found = pauses.in_force(conn), work.set_aside(conn)
+    for pause in paused:
+        click.echo(f"paused  {pause.name}  since {rfc3339(pause.since)}  {pause.reason}")
     for job in found:
         detail = (job.error or {}).get("detail", "")
         click.echo(f"{job.id}  {job.kind}  {job.status}  order {job.order_id or '-'}  {detail}")

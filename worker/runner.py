@@ -13,11 +13,11 @@ from typing import Any
 from core import get_logger, logs, monitor, monitoring
 from core.crashpoints import crash_point
 from core.database import DatabaseUnavailable, reading
-from core.domain import leases
+from core.domain import jobs, leases, pauses
 from core.domain.leases import CRASHES_BEFORE_QUARANTINE, Claim, Fenced
 from core.errors import Permanent, Retryable, Uncertain
 from core.ids import is_id
-from core.payments import PaymentMisconfigured
+from core.payments import PaymentMisconfigured, PaymentThrottled
 from worker.backoff import backoff, no_sooner
 from worker.slots import Slots
 from worker.stopping import Stopping
@@ -67,10 +67,12 @@ class Runner:
             with self.slots.alone():
                 began = time.monotonic()
                 for claim in self._claim(kind, [job_id], alone=True):
-                    contextvars.Context().run(attempt, claim, flow, self.lease_seconds, began)
+                    contextvars.Context().run(attempt, claim, flow, self.lease_seconds, began, None, self.stopping)
 
     def _submit(self, claim: Claim, flow: Flow, began: float, loaded: Any) -> Future[None]:
-        future = self._pool.submit(contextvars.Context().run, attempt, claim, flow, self.lease_seconds, began, loaded)
+        future = self._pool.submit(
+            contextvars.Context().run, attempt, claim, flow, self.lease_seconds, began, loaded, self.stopping
+        )
         future.add_done_callback(lambda _: self.slots.give())
         return future
 
@@ -112,6 +114,7 @@ def attempt(
     lease_seconds: float = leases.LEASE_SECONDS,
     began: float | None = None,
     loaded: Any = None,
+    stopping: Stopping | None = None,
 ) -> None:
     """Run one attempt to one of its ends; never raises. Where even that cannot be written, the lease runs out.
 
@@ -121,6 +124,7 @@ def attempt(
         lease_seconds: how long the lease lasts.
         began: `time.monotonic()` before the lease was taken.
         loaded: what was read for this job together with others, None if nothing.
+        stopping: set when the worker is asked to stop.
     """
     bound = {"job_id": claim.job_id, "request_id": claim.request_id, "order_id": claim.order_id}
     with (
@@ -128,7 +132,7 @@ def attempt(
         monitor.continue_trace(claim.traceparent, claim.kind),
         monitoring.collecting() as crumbs,
     ):
-        work = Work(claim, crumbs, lease_seconds, began, loaded)
+        work = Work(claim, crumbs, lease_seconds, began, loaded, stopping)
         try:
             _outcome(work, flow)
             crash_point("runner.ended")
@@ -148,10 +152,8 @@ def _outcome(work: Work, flow: Flow) -> None:
             raise RuntimeError(f"the flow of {work.claim.kind} left its job open")
     except Fenced:
         raise
-    except PaymentMisconfigured as error:
-        logger.error("Stripe refuses our configuration: every job waits for it", extra={"reason": error.detail})
-        monitor.capture_exception(error, context={"job_id": work.claim.job_id, "kind": work.claim.kind})
-        _put_back(work, error.detail, error.delay, error.spends_attempt)
+    except (PaymentThrottled, PaymentMisconfigured) as error:
+        _refused(work, error)
     except Retryable as error:
         _put_back(work, error.detail, error.delay, error.spends_attempt)
     except Uncertain as error:
@@ -169,6 +171,24 @@ def _put_back(work: Work, detail: str, delay: float | None = None, spends_attemp
     logger.info("job put back", extra={"reason": detail, "delay": round(chosen, 3)})
     with work.again(chosen, detail, spends_attempt):
         pass
+
+
+def _refused(work: Work, error: PaymentThrottled | PaymentMisconfigured) -> None:
+    """Put the job back, and let the others that need Stripe wait with it; said once a pause, not once a job."""
+    kind, throttled = work.claim.kind, isinstance(error, PaymentThrottled)
+    paused = kind if isinstance(error, PaymentMisconfigured) and not error.everywhere else pauses.STRIPE
+    news = True
+    with work.again(no_sooner(error.delay), error.detail, spends_attempt=False) as conn:
+        if paused == pauses.STRIPE or kind in jobs.NEED_STRIPE:
+            news = pauses.pause(conn, paused, error.delay, error.detail, widen=throttled)
+    logger.info("job put back", extra={"reason": error.detail, "delay": error.delay})
+    if not news:
+        return
+    if throttled:
+        logger.warning("Stripe asks us to slow down: what needs it waits", extra={"delay": error.delay})
+        return
+    logger.error("Stripe refuses our configuration", extra={"waiting": paused, "reason": error.detail})
+    monitor.capture_exception(error, context={"job_id": work.claim.job_id, "kind": kind})
 
 
 def _crashed(work: Work, error: Exception) -> None:

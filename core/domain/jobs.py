@@ -25,7 +25,11 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+<<<<<<< HEAD
     bindparam,
+=======
+    case,
+>>>>>>> 49b9984 (Stripe says slow down, or no, once: one row pauses all that needs it, and ends for each job at a moment of its own)
     delete,
     exists,
     func,
@@ -34,8 +38,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+<<<<<<< HEAD
 from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_plus
 from core.domain import timeline
+=======
+from core.database import AnyRow, JSONDocument, Timestamp, insert_into, metadata, now, now_plus
+from core.domain import pauses, timeline
+>>>>>>> 49b9984 (Stripe says slow down, or no, once: one row pauses all that needs it, and ends for each job at a moment of its own)
 from core.errors import Unprocessable
 from core.ids import is_id, new_id
 from core.statements import prepared, run_within
@@ -55,19 +64,24 @@ FIRST_HINT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class JobKind:
-    """A job named once: the message's name and the queue that carries it."""
+    """A job named once: the message's name and the queue that carries it.
+
+    Args:
+        needs_stripe: it can do nothing without a call to Stripe, so that it waits while Stripe is paused.
+    """
 
     name: str
     queue: str
+    needs_stripe: bool = False
 
 
-PAYMENT_CREATE = JobKind("payments.create", "payments")
-REFUND_CREATE = JobKind("refunds.create", "payments")
+PAYMENT_CREATE = JobKind("payments.create", "payments", needs_stripe=True)
+REFUND_CREATE = JobKind("refunds.create", "payments", needs_stripe=True)
 WEBHOOK_PROCESS = JobKind("webhooks.process", "webhooks")
 STATISTICS_RECOMPUTE = JobKind("statistics.recompute", "statistics")
 CANARY = JobKind("maintenance.canary", "maintenance")
-RECONCILE_EVENTS = JobKind("reconcile.events", "maintenance")
-RECONCILE_OBJECTS = JobKind("reconcile.objects", "maintenance")
+RECONCILE_EVENTS = JobKind("reconcile.events", "reconcile", needs_stripe=True)
+RECONCILE_OBJECTS = JobKind("reconcile.objects", "reconcile", needs_stripe=True)
 KINDS = {
     kind.name: kind
     for kind in (
@@ -80,6 +94,7 @@ KINDS = {
         RECONCILE_OBJECTS,
     )
 }
+NEED_STRIPE = tuple(kind.name for kind in KINDS.values() if kind.needs_stripe)
 
 jobs = Table(
     "jobs",
@@ -354,7 +369,10 @@ def backlog(conn: Connection) -> Backlog:
         select(func.count()).select_from(jobs).where(in_status(status)).scalar_subquery()
         for status in (QUEUED, RUNNING, QUARANTINED, NEEDS_REVIEW)
     ]
-    first_due = select(func.min(jobs.c.run_at, type_=Timestamp())).where(in_status(QUEUED)).scalar_subquery()
+    # A job that waits for the end of a pause is not due; nor is it overdue the moment that the pause is over.
+    waits = jobs.c.kind.in_(NEED_STRIPE) & (pauses.all_over() > jobs.c.run_at)
+    due_since = case((waits, pauses.all_over()), else_=jobs.c.run_at)
+    first_due = select(func.min(due_since, type_=Timestamp())).where(in_status(QUEUED)).scalar_subquery()
     *counted, oldest, clock = conn.execute(select(*counts, first_due, now())).one()
     queued, running, quarantined, needs_review = counted
     late = max((clock - oldest).total_seconds(), 0.0) if oldest else 0.0

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    String,
     Update,
     Uuid,
     any_,
@@ -31,8 +32,18 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from core.database import now, now_plus, transaction
-from core.domain import timeline
-from core.domain.jobs import FAILED, NEEDS_REVIEW, QUARANTINED, QUEUED, RUNNING, SUCCEEDED, in_status, jobs
+from core.domain import pauses, timeline
+from core.domain.jobs import (
+    FAILED,
+    NEED_STRIPE,
+    NEEDS_REVIEW,
+    QUARANTINED,
+    QUEUED,
+    RUNNING,
+    SUCCEEDED,
+    in_status,
+    jobs,
+)
 from core.domain.timeline import Note
 from core.errors import Permanent
 from core.ids import is_id, new_token
@@ -83,7 +94,7 @@ def take(kind: str, ids: Sequence[str], alone: bool = False, seconds: float = LE
         DatabaseUnavailable: what was taken, if anything, is taken back when its lease runs out.
     """
     if is_postgresql():
-        sql, values = _hot_claim(alone)
+        sql, values = _hot_claim(alone, kind in NEED_STRIPE)
         mine = {"of_kind": kind, "ids": list(ids), "token": new_token(), "seconds": seconds}
         return [Claim(*row) for row in run_statement(sql, values | mine)]
     with transaction() as conn:
@@ -93,32 +104,33 @@ def take(kind: str, ids: Sequence[str], alone: bool = False, seconds: float = LE
 def claim(
     conn: Connection, kind: str, ids: Sequence[str], alone: bool = False, seconds: float = LEASE_SECONDS
 ) -> list[Claim]:
-    """Take the due rows among `ids` in one statement; the others are done, not due, or somebody else's.
+    """Take the due rows among `ids` in one statement; the others are done, not due, paused, or somebody else's.
 
     Args:
         alone: take the suspects (and only them), for a run with the process to itself.
         seconds: how long the lease lasts, on the database's clock.
     """
     mine = {"of_kind": kind, "token": new_token(), "seconds": seconds}
-    return [Claim(*row) for row in conn.execute(_claiming(jobs.c.id.in_(ids), alone), mine)]
+    return [Claim(*row) for row in conn.execute(_claiming(jobs.c.id.in_(ids), alone, kind in NEED_STRIPE), mine)]
 
 
 @cache
-def _hot_claim(alone: bool) -> tuple[LiteralString, dict[str, Any]]:
+def _hot_claim(alone: bool, pausable: bool) -> tuple[LiteralString, dict[str, Any]]:
     # One array, so that the text is the same however many ids a message carries.
-    return prepared(_claiming(jobs.c.id == any_(bindparam("ids", type_=ARRAY(Uuid(as_uuid=False)))), alone))
+    return prepared(_claiming(jobs.c.id == any_(bindparam("ids", type_=ARRAY(Uuid(as_uuid=False)))), alone, pausable))
 
 
-def _claiming(among: ColumnElement[bool], alone: bool) -> ReturningUpdate[Any]:
-    suspect = jobs.c.expiries >= EXPIRIES_BEFORE_ALONE
+def _claiming(among: ColumnElement[bool], alone: bool, pausable: bool) -> ReturningUpdate[Any]:
+    suspect, of_kind = jobs.c.expiries >= EXPIRIES_BEFORE_ALONE, bindparam("of_kind", type_=String())
     due = (
         select(jobs.c.id)
         .where(
             among,
-            jobs.c.kind == bindparam("of_kind"),
+            jobs.c.kind == of_kind,
             jobs.c.status == QUEUED,
             jobs.c.run_at <= now(),
             suspect if alone else ~suspect,
+            *([~pauses.holding(of_kind, jobs.c.id)] if pausable else []),
         )
         # Skipping what another claim holds also means that two claims can never deadlock.
         .with_for_update(skip_locked=True)
@@ -144,9 +156,13 @@ def _claiming(among: ColumnElement[bool], alone: bool) -> ReturningUpdate[Any]:
 
 def suspects(conn: Connection, ids: Sequence[str]) -> list[str]:
     """Those of `ids` that are due and must run alone."""
-    due = jobs.c.id.in_(ids) & (jobs.c.status == QUEUED) & (jobs.c.run_at <= now())
+    due = jobs.c.id.in_(ids) & (jobs.c.status == QUEUED) & (jobs.c.run_at <= now()) & ~_paused()
     wanted = due & (jobs.c.expiries >= EXPIRIES_BEFORE_ALONE)
     return list(conn.execute(select(jobs.c.id).where(wanted)).scalars())
+
+
+def _paused() -> ColumnElement[bool]:
+    return jobs.c.kind.in_(NEED_STRIPE) & pauses.holding(jobs.c.kind, jobs.c.id)
 
 
 def hold(conn: Connection, claim: Claim, seconds: float = LEASE_SECONDS) -> None:
@@ -251,7 +267,7 @@ def due(conn: Connection, limit: int) -> list[Hint]:
 
     The distance to the one after doubles from 5 s to 60 s, so that a backlog of any size causes no storm; from 1 s
     for a job that was taken before, and not beyond 5 s for one whose worker was lost: the hint may have died with
-    its reader, too.
+    its reader, too. A job that a pause holds back is not hinted: it is looked at again when the pause ends for it.
     """
     wanted = (
         select(jobs.c.id)
@@ -269,10 +285,13 @@ def due(conn: Connection, limit: int) -> list[Hint]:
     found = conn.execute(
         update(jobs)
         .where(jobs.c.id.in_(select(wanted.c.id)))
-        .values(hint_at=now_plus(distance), hints=jobs.c.hints + 1)
-        .returning(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.expiries)
+        .values(
+            hint_at=case((_paused(), pauses.ending(jobs.c.kind, jobs.c.id)), else_=now_plus(distance)),
+            hints=jobs.c.hints + case((_paused(), 0), else_=1),
+        )
+        .returning(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.expiries, _paused().label("paused"))
     )
-    return [Hint(row.id, row.kind, row.queue, row.expiries >= EXPIRIES_BEFORE_ALONE) for row in found]
+    return [Hint(row.id, row.kind, row.queue, row.expiries >= EXPIRIES_BEFORE_ALONE) for row in found if not row.paused]
 
 
 def _widening(first: float, longest: float) -> ColumnElement[float]:

@@ -12,6 +12,7 @@ from core.domain import (
     jobs,
     ledger,
     orders,
+    pauses,
     payments,
     refunds,
     statistics,
@@ -20,6 +21,6 @@ from core.domain import (
 )
 
 __all__ = [
-    "accounts", "cursors", "customers", "disputes", "findings", "jobs", "ledger", "metadata", "orders", "payments",
-    "refunds", "statistics", "timeline", "webhooks",
+    "accounts", "cursors", "customers", "disputes", "findings", "jobs", "ledger", "metadata", "orders", "pauses",
+    "payments", "refunds", "statistics", "timeline", "webhooks",
 ]  # fmt: skip

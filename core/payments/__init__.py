@@ -24,6 +24,7 @@ from core.payments.errors import (
     PaymentKeyReused,
     PaymentMisconfigured,
     PaymentRefused,
+    PaymentThrottled,
     PaymentUnknown,
 )
 from core.payments.signature import signed_by
@@ -32,7 +33,7 @@ from core.switches import enabled
 
 __all__ = [
     "Payment", "PaymentBusy", "PaymentDeclined", "PaymentError", "PaymentInvalid", "PaymentKeyReused",
-    "PaymentMisconfigured", "PaymentRefused", "PaymentStatus", "PaymentUnknown",
+    "PaymentMisconfigured", "PaymentRefused", "PaymentStatus", "PaymentThrottled", "PaymentUnknown",
 ]  # fmt: skip
 
 logger = get_logger(__name__)

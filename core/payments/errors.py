@@ -43,14 +43,37 @@ class PaymentKeyReused(PaymentError, Permanent):
 
 
 class PaymentBusy(PaymentError, Retryable):
-    """Nothing happened; try again (409 key in use, 429, a read that failed, a connection that was refused)."""
+    """Nothing happened; try again (409 key in use, a read that failed, a connection that was refused)."""
+
+
+class PaymentThrottled(PaymentBusy):
+    """Stripe asks us to slow down (429): it says so to all of us, and nothing about this payment.
+
+    Args:
+        detail: what was seen.
+        delay: seconds to wait.
+    """
+
+    delay: float
+
+    def __init__(self, detail: str, delay: float) -> None:
+        super().__init__(detail, delay=delay, spends_attempt=False)
 
 
 class PaymentMisconfigured(PaymentError, Retryable):
-    """Stripe does not accept our key (401, 403), or we have none: our configuration, no fault of the payment."""
+    """Stripe does not accept our key (401, 403), or we have none: our configuration, no fault of the payment.
 
-    def __init__(self, detail: str, delay: float = 30.0) -> None:
+    Args:
+        detail: what was seen.
+        delay: seconds to wait.
+        everywhere: False when the key is good and only lacks the right to this call (403).
+    """
+
+    delay: float
+
+    def __init__(self, detail: str, delay: float = 30.0, everywhere: bool = True) -> None:
         super().__init__(detail, delay=delay, spends_attempt=False)
+        self.everywhere = everywhere
 
 
 class PaymentUnknown(PaymentError, Uncertain):

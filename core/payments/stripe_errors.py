@@ -15,6 +15,7 @@ from core.payments.errors import (
     PaymentKeyReused,
     PaymentMisconfigured,
     PaymentRefused,
+    PaymentThrottled,
     PaymentUnknown,
 )
 from core.payments.stripe_http import AnswerLost, NothingSent
@@ -67,8 +68,13 @@ def _declined(error: Any) -> PaymentError:
     return PaymentDeclined(_detail(error), told and told.code, told and told.decline_code)
 
 
-def _misconfigured(error: Any) -> PaymentError:
-    return PaymentMisconfigured(f"Stripe does not accept our API key for this ({error.http_status})")
+def _misconfigured(_: Any) -> PaymentError:
+    return PaymentMisconfigured("Stripe does not accept our API key (401)")
+
+
+def _forbidden(_: Any) -> PaymentError:
+    # One right that a restricted key lacks must not stop what needs other rights.
+    return PaymentMisconfigured("Stripe does not accept our API key for this (403)", everywhere=False)
 
 
 def _in_use(error: Any) -> PaymentError:
@@ -76,14 +82,14 @@ def _in_use(error: Any) -> PaymentError:
 
 
 def _slow_down(error: Any) -> PaymentError:
-    return PaymentBusy("Stripe asks us to slow down", delay=_retry_after(error), spends_attempt=False)
+    return PaymentThrottled("Stripe asks us to slow down", _retry_after(error))
 
 
 FAILED_DEPENDENCY = 424
 _BY_STATUS: dict[int, Callable[[Any], PaymentError]] = {
     401: _misconfigured,
     402: _declined,
-    403: _misconfigured,
+    403: _forbidden,
     409: _in_use,
     429: _slow_down,
 }

@@ -15,7 +15,7 @@ from kombu import Connection
 from tests.core.private_redis import PrivateRedis
 from tests.servers import require
 
-QUEUES = ("payments", "webhooks", "statistics", "maintenance")
+QUEUES = ("payments", "webhooks", "statistics", "reconcile", "maintenance")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from core import database
 from core.database import transaction
-from core.domain import jobs
+from core.domain import jobs, pauses
 from tests.web.shop import end_job
 from web import health, hints
 from web.hints import Publisher
@@ -28,6 +28,18 @@ def canary(finished: timedelta = timedelta()) -> None:
         conn.execute(update(jobs.jobs).values(finished_at=datetime.now(UTC) - finished))
 
 
+def pause(name: str = pauses.STRIPE, seconds: float = 30.0, reason: str = "Stripe does not accept our API key") -> None:
+    with transaction() as conn:
+        pauses.pause(conn, name, seconds, reason, widen=False)
+
+
+def overdue(kind: jobs.JobKind) -> None:
+    with transaction() as conn:
+        job_id = jobs.enqueue(conn, kind, {}).job_id
+        long_ago = datetime.now(UTC) - timedelta(seconds=health.OVERDUE_LIMIT + 60)
+        conn.execute(update(jobs.jobs).where(jobs.jobs.c.id == job_id).values(run_at=long_ago))
+
+
 def ready(client: FlaskClient) -> tuple[int, dict[str, bool]]:
     response = client.get("/health/ready")
     body = response.get_json()
@@ -35,7 +47,7 @@ def ready(client: FlaskClient) -> tuple[int, dict[str, bool]]:
     return response.status_code, {name: check["ok"] for name, check in body["checks"].items()}
 
 
-WELL = {"database": True, "broker": True, "worker": True, "jobs": True}
+WELL = {"database": True, "broker": True, "worker": True, "jobs": True, "pauses": True}
 
 
 def test_all_is_well_while_canaries_come_through(client: FlaskClient) -> None:
@@ -68,10 +80,36 @@ def test_a_start_is_given_time(client: FlaskClient, monkeypatch: pytest.MonkeyPa
 
 def test_a_job_that_is_long_overdue_is_red(client: FlaskClient) -> None:
     canary()
-    with transaction() as conn:
-        job_id = jobs.enqueue(conn, jobs.CANARY, {}).job_id
-        long_ago = datetime.now(UTC) - timedelta(seconds=health.OVERDUE_LIMIT + 60)
-        conn.execute(update(jobs.jobs).where(jobs.jobs.c.id == job_id).values(run_at=long_ago))
+    overdue(jobs.PAYMENT_CREATE)
+
+    assert ready(client) == (503, {**WELL, "jobs": False})
+
+
+def test_what_is_paused_is_said_and_why_and_requests_are_still_welcome(client: FlaskClient) -> None:
+    canary()
+    pause()
+    overdue(jobs.PAYMENT_CREATE)  # it waits for the end of the pause, which no restart and no other web can hasten
+
+    response = client.get("/health/ready")
+
+    assert (response.status_code, response.get_json()["status"]) == (200, "ok")
+    detail = response.get_json()["checks"]["pauses"]["detail"]
+    assert detail.startswith("stripe for 0 s: Stripe does not accept our API key")
+
+
+def test_the_moment_that_a_long_pause_ends_what_waited_for_it_is_not_yet_overdue(client: FlaskClient) -> None:
+    canary()
+    pause(seconds=-pauses.FIRST_SPREAD - 1)
+    overdue(jobs.PAYMENT_CREATE)
+
+    assert ready(client) == (200, WELL)
+    assert client.get("/health/ready").get_json()["checks"]["pauses"]["detail"] == "nothing is paused"
+
+
+def test_a_pause_excuses_nothing_that_does_not_need_stripe(client: FlaskClient) -> None:
+    canary()
+    pause()
+    overdue(jobs.WEBHOOK_PROCESS)
 
     assert ready(client) == (503, {**WELL, "jobs": False})
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
 
 from core import database
+from core.database import now_plus, transaction
+from core.domain import pauses
 from tests import databases
 from tests.web.shop import NOWHERE, Shop
 
@@ -59,6 +62,21 @@ def test_accepted_jobs_and_what_waits_are_counted(shop: Shop) -> None:
     assert after["counterfoil_jobs", labels(status="quarantined")] == 0
     assert after["counterfoil_oldest_due_job_seconds", labels()] >= 0
     assert after["counterfoil_database_up", labels()] == 1
+
+
+def test_a_pause_is_a_gauge_that_falls_back_to_nothing(shop: Shop) -> None:
+    stripe = ("counterfoil_paused_seconds", labels(name="stripe"))
+    assert scrape(shop)[stripe] == 0
+    with transaction() as conn:
+        pauses.pause(conn, pauses.STRIPE, 30.0, "slow down", widen=True)
+        pauses.pause(conn, "refunds.create", 30.0, "no", widen=False)
+        conn.execute(update(pauses.pauses).values(since=now_plus(-100)))
+    shown = scrape(shop)
+    assert shown[stripe] >= 100
+    assert shown["counterfoil_paused_seconds", labels(name="refunds.create")] >= 100
+    with transaction() as conn:
+        conn.execute(update(pauses.pauses).values(until=now_plus(-pauses.FIRST_SPREAD - 1)))
+    assert scrape(shop)[stripe] == 0
 
 
 def test_a_database_that_is_away_leaves_the_rest(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from core.database import reading, transaction
-from core.domain import findings, jobs
+from core.domain import findings, jobs, pauses
 from core.proof import FEES, PAID, compare
 from tests.web.shop import NOWHERE, Shop
 from web.operate import shown
@@ -69,6 +69,14 @@ def test_a_job_that_was_set_aside_goes_back_to_the_queue(app: Flask, status: str
     assert job.status == jobs.QUEUED
     assert run(app, "jobs", "waiting").stdout == ""
     assert run(app, "jobs", "resume", job_id, "--by", "ada").exit_code == 1
+
+
+def test_what_is_paused_is_listed_with_what_waits(app: Flask) -> None:
+    with transaction() as conn:
+        pauses.pause(conn, pauses.STRIPE, 30.0, "Stripe does not accept our API key (401)", widen=False)
+    [line] = run(app, "jobs", "waiting").stdout.splitlines()
+    assert line.startswith("paused  stripe  since 20")
+    assert line.endswith("Stripe does not accept our API key (401)")
 
 
 @pytest.mark.parametrize("arguments", [("jobs", "resume", NOWHERE, "--by", "ada"), ("findings", "close", "7")])

@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 
 CONFIG = Path(__file__).resolve().parents[2] / "celeryconfig.py"
-QUEUES = ("payments", "webhooks", "statistics", "maintenance")
+QUEUES = ("payments", "webhooks", "statistics", "reconcile", "maintenance")
 
 
 def celery_app(monkeypatch: pytest.MonkeyPatch, url: str) -> Celery:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from core.database import AnyRow, now, now_plus, reading, transaction
 from core.domain import (
@@ -19,6 +19,7 @@ from core.domain import (
     leases,
     ledger,
     orders,
+    pauses,
     payments,
     refunds,
     timeline,
@@ -121,8 +122,9 @@ class Shop:
             return [(row.kind, row.id) for row in conn.execute(waiting.order_by(jobs.jobs.c.id))]
 
     def make_due(self) -> None:
-        """Let every queued job's time come now."""
+        """Let every queued job's time come now, and what is paused go on."""
         with transaction() as conn:
+            conn.execute(delete(pauses.pauses))
             conn.execute(update(jobs.jobs).where(jobs.jobs.c.status == jobs.QUEUED).values(run_at=now(), hint_at=now()))
 
     def hear(self, events: Iterable[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from threading import Event, Lock
@@ -14,18 +14,19 @@ import pytest
 from sqlalchemy import update
 
 from core import logs, monitor
-from core.database import transaction
-from core.domain import jobs, leases, orders
+from core.database import reading, transaction
+from core.domain import jobs, leases, orders, pauses
+from core.domain.jobs import JobKind
 from core.domain.leases import CRASHES_BEFORE_QUARANTINE, EXPIRIES_BEFORE_ALONE
 from core.errors import Conflict, Permanent, Retryable, Uncertain
 from core.ids import new_id
-from core.payments import PaymentMisconfigured
+from core.payments import PaymentMisconfigured, PaymentThrottled
 from tests.worker.crashes import Killed
 from tests.worker.shop import Shop
 from tests.worker.waiting import eventually
 from worker import runner as runner_module
 from worker.runner import Flow, Runner, attempt
-from worker.work import Work
+from worker.work import STOPPING_SECONDS, Work
 
 KIND = jobs.CANARY.name
 AWAY = "sqlite:////no/such/folder.db"
@@ -195,6 +196,7 @@ def test_a_job_that_is_not_due_waits(shop: Shop) -> None:
         (Uncertain("who knows"), 1, 0.8, 1.2),
         (RuntimeError("a bug"), 1, 0.8, 1.2),
         (PaymentMisconfigured("a wrong key"), 0, 30.0, 36.0),
+        (PaymentThrottled("slow down", 7.0), 0, 7.0, 8.4),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
@@ -208,11 +210,72 @@ def test_what_may_pass_is_put_back(shop: Shop, error: Exception, attempts: int, 
     assert shop.told(row.id)[-1] == "retry"
 
 
-def test_a_configuration_that_stripe_refuses_is_an_error_for_an_operator(
-    shop: Shop, caplog: pytest.LogCaptureFixture
+def paused() -> list[str]:
+    with reading() as conn:
+        return [pause.name for pause in pauses.in_force(conn)]
+
+
+def attempts(shop: Shop, kind: JobKind, errors: Sequence[Exception]) -> list[str]:
+    """One job of the kind per error, all under way before the first is refused; returns their ids."""
+    ids = [shop.enqueue(kind).job_id for _ in errors]
+    with transaction() as conn:
+        claims = leases.claim(conn, kind.name, ids)
+    for claim, error in zip(claims, errors, strict=True):
+        attempt(claim, raising(error))
+    return ids
+
+
+def count_captures(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    captured = list[BaseException]()
+    monkeypatch.setattr(monitor, "capture_exception", lambda error, context=None: captured.append(error))
+    return captured
+
+
+def said(caplog: pytest.LogCaptureFixture, level: int) -> int:
+    return len([record for record in caplog.records if record.levelno == level and "Stripe" in record.message])
+
+
+def test_a_refused_configuration_pauses_what_needs_stripe_and_is_an_error_once(
+    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one(shop, raising(PaymentMisconfigured("a wrong key")))
-    assert [record.levelno for record in caplog.records if "configuration" in record.message] == [logging.ERROR]
+    captured = count_captures(monkeypatch)
+    refused = attempts(shop, jobs.PAYMENT_CREATE, [PaymentMisconfigured("a wrong key")] * 5)
+    waiting = shop.enqueue(jobs.REFUND_CREATE).job_id
+    shop.runner.run(jobs.REFUND_CREATE.name, [waiting], raising(AssertionError("it was claimed")))
+    assert {(shop.job(job_id).status, shop.job(job_id).attempts) for job_id in [*refused, waiting]} == {
+        (jobs.QUEUED, 0)
+    }
+    assert paused() == [pauses.STRIPE]
+    assert (said(caplog, logging.ERROR), len(captured)) == (1, 1)
+
+
+def test_a_request_to_slow_down_pauses_what_needs_stripe_and_is_no_error(
+    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured = count_captures(monkeypatch)
+    attempts(shop, jobs.REFUND_CREATE, [PaymentThrottled("slow down", 5.0)] * 5)
+    assert paused() == [pauses.STRIPE]
+    assert (said(caplog, logging.WARNING), said(caplog, logging.ERROR), captured) == (1, 0, [])
+
+
+def test_a_right_that_the_key_lacks_pauses_only_the_kind_that_needs_it(shop: Shop) -> None:
+    attempts(shop, jobs.REFUND_CREATE, [PaymentMisconfigured("not for this", everywhere=False)])
+    assert paused() == [jobs.REFUND_CREATE.name]
+
+
+def test_a_right_that_a_webhook_lacks_pauses_nothing(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    [job_id] = attempts(shop, jobs.WEBHOOK_PROCESS, [PaymentMisconfigured("not for this", everywhere=False)])
+    assert (paused(), shop.job(job_id).status) == ([], jobs.QUEUED)
+    assert said(caplog, logging.ERROR) == 1
+
+
+def test_an_attempt_that_was_replaced_pauses_nothing(shop: Shop) -> None:
+    def flow(work: Work) -> None:
+        Shop().recover()
+        raise PaymentThrottled("slow down", 5.0)
+
+    one(shop, flow)
+    assert paused() == []
 
 
 def test_a_final_answer_fails_the_job_with_its_problem(shop: Shop) -> None:
@@ -382,6 +445,38 @@ def test_a_worker_that_stops_claims_nothing_more_and_finishes_what_runs(shop: Sh
     assert [shop.job(job_id).status for job_id in ids] == [jobs.SUCCEEDED] * 2 + [jobs.QUEUED] * 4
     runner.run(KIND, ids, succeed)
     assert statuses(shop, ids[2:]) == {jobs.QUEUED}
+
+
+def test_an_attempt_of_many_calls_ends_between_two_of_them_when_the_worker_stops(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, calls = Runner(cap=1), list[int]()
+    [job_id] = some(shop, 1)
+
+    def flow(work: Work) -> None:
+        for number in range(3):
+            work.check_time()
+            calls.append(number)
+            if number == 1:
+                runner.stopping.set()
+                monkeypatch.setattr(runner.stopping, "seconds", lambda: STOPPING_SECONDS + 0.1)
+
+    runner.run(KIND, [job_id], flow)
+    assert calls == [0, 1]
+    assert (shop.job(job_id).status, shop.job(job_id).attempts, shop.row(job_id).expiries) == (jobs.QUEUED, 0, 0)
+
+
+def test_an_attempt_of_two_calls_still_comes_to_its_end_when_the_worker_stops(shop: Shop) -> None:
+    runner, [job_id] = Runner(cap=1), some(shop, 1)
+
+    def flow(work: Work) -> None:
+        work.check_time()
+        runner.stopping.set()
+        work.check_time()
+        succeed(work)
+
+    runner.run(KIND, [job_id], flow)
+    assert shop.job(job_id).status == jobs.SUCCEEDED
 
 
 def stopped_while_waiting(shop: Shop, cap: int, second: str, waits: Callable[[Runner], object]) -> str:

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.clock import utcnow
+from core.database import reading
+from core.domain import pauses
 from core.errors import Retryable
 from core.payments import PaymentRefused
 from core.switches import enabled
@@ -43,6 +45,18 @@ def marked(listed: Callable[[], list[dict[str, Any]]], mark: str, our_id: str) -
 def stripe_is_on() -> bool:
     """Whether answers come from Stripe and not from test data."""
     return enabled("STRIPE_ENABLED")
+
+
+def wait_for_stripe() -> None:
+    """Before a call by a kind of job that does not always make one, so that it is claimed while Stripe is paused.
+
+    Raises:
+        Retryable: Stripe asked us to wait, or refuses our key.
+    """
+    with reading() as conn:
+        seconds = pauses.left(conn)
+    if seconds:
+        raise Retryable("Stripe is paused", seconds, spends_attempt=False)
 
 
 def insist_on_stripe(test_mode: bool) -> None:

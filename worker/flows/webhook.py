@@ -18,7 +18,7 @@ from core.domain.settlement import REFUND_STATUS, dispute_seen, intent_seen, mis
 from core.domain.webhooks import WebhookEvent
 from core.errors import Retryable
 from core.payments import PaymentRefused
-from worker.flows.evidence import insist_on_stripe
+from worker.flows.evidence import insist_on_stripe, wait_for_stripe
 from worker.work import Work
 
 logger = get_logger(__name__)
@@ -68,9 +68,10 @@ def _intent(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
     if event.type == "payment_intent.created" and row.payment_intent_id:
         _close(work, event, webhooks.PROCESSED, row)  # our own call's answer said it all
         return
-    _before_reading(work, row)
+    insist_on_stripe(row.test_mode)
     told = event.type in TERMINAL and event.api_version == payment.api_version
     if not told or mismatch(row, seen, payment.livemode()):  # every conflict is settled by Stripe itself
+        _before_reading(work, row)
         seen = payment.retrieve_payment_intent(seen["id"])
 
     def apply(conn: Connection, order: Order) -> str | None:
@@ -128,6 +129,7 @@ def _dispute(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
 
 def _before_reading(work: Work, row: Payment) -> None:
     insist_on_stripe(row.test_mode)
+    wait_for_stripe()
     work.check_time()
 
 

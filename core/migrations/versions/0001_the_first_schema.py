@@ -284,6 +284,21 @@ def upgrade() -> None:
     op.create_index("ix_ledger_transfers_posted", "ledger_transfers", ["account_id", "posted_at"], unique=False)
     op.create_index("uq_ledger_transfers_cause", "ledger_transfers", ["kind", "cause"], unique=True)
     op.create_table(
+        "pauses",
+        sa.Column(
+            "name",
+            sa.String(length=64),
+            nullable=False,
+            comment="what waits: all that needs Stripe, or one kind of job",
+        ),
+        sa.Column("since", Timestamp, nullable=False),
+        sa.Column("until", Timestamp, nullable=False),
+        sa.Column("spread", sa.Float(), nullable=False, comment="seconds after `until` over which the jobs come back"),
+        sa.Column("refusals", sa.Integer(), nullable=False, comment="since it began"),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_pauses")),
+    )
+    op.create_table(
         "payments",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("account_id", sa.String(length=64), nullable=False),
@@ -423,6 +438,7 @@ def downgrade() -> None:
         "refunds",
         "disputes",
         "payments",
+        "pauses",
         "ledger_transfers",
         "findings",
         "orders",

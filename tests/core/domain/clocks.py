@@ -66,8 +66,12 @@ class DatabaseClock:
         connection.commit()
 
     def _strftime(self, form: str, origin: str, *modifiers: str) -> str:
-        if (form, origin) != (FORMAT, "now"):
+        if form != FORMAT:
             raise NotImplementedError(form)
-        seconds = self._seconds + sum(float(modifier.removesuffix(" seconds")) for modifier in modifiers)
-        moment = datetime.now(UTC) + timedelta(seconds=seconds)
+        seconds = sum(float(modifier.removesuffix(" seconds")) for modifier in modifiers)
+        if origin == "now":
+            start = datetime.now(UTC) + timedelta(seconds=self._seconds)
+        else:
+            start = datetime.fromisoformat(origin).replace(tzinfo=UTC)
+        moment = start + timedelta(seconds=seconds)
         return moment.isoformat(" ", "milliseconds").removesuffix("+00:00")

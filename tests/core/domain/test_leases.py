@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection
 
 from core.database import reading, transaction
-from core.domain import jobs, leases, orders, timeline
-from core.domain.jobs import CANARY
+from core.domain import jobs, leases, orders, pauses, timeline
+from core.domain.jobs import CANARY, JobKind
 from core.domain.leases import Claim, Fenced
 from core.domain.timeline import Note
 from core.ids import new_id
@@ -141,6 +141,104 @@ def test_a_claim_does_not_wait_for_a_row_that_another_claim_holds(job_id: str) -
     with transaction() as slow:
         assert leases.claim(slow, CANARY.name, [job_id])
         assert [one.job_id for one in claim([job_id, free])] == [free]
+
+
+# -- pauses
+
+
+def pause(seconds: float, name: str = pauses.STRIPE) -> None:
+    with transaction() as conn:
+        pauses.pause(conn, name, seconds, "slow down", widen=True)
+
+
+def enqueued(kind: JobKind, count: int = 1) -> list[str]:
+    with transaction() as conn:
+        return shop.enqueued(conn, count, kind=kind)
+
+
+def claimed(kind: JobKind, ids: list[str], alone: bool = False) -> list[str]:
+    with transaction() as conn:
+        return [one.job_id for one in leases.claim(conn, kind.name, ids, alone)]
+
+
+@pytest.mark.parametrize("kind", [jobs.KINDS[name] for name in jobs.NEED_STRIPE], ids=lambda kind: str(kind.name))
+def test_what_needs_stripe_is_not_claimed_while_stripe_is_paused(kind: JobKind, clock: DatabaseClock) -> None:
+    ids = enqueued(kind, 3)
+    pause(10.0)
+    assert claimed(kind, ids) == claimed(kind, ids, alone=True) == []
+    clock.forward(9)
+    assert claimed(kind, ids) == []
+    clock.forward(1 + pauses.FIRST_SPREAD)
+    assert sorted(claimed(kind, ids)) == sorted(ids)
+
+
+@pytest.mark.parametrize("kind", [jobs.WEBHOOK_PROCESS, jobs.STATISTICS_RECOMPUTE, jobs.CANARY])
+def test_what_needs_no_stripe_goes_on(kind: JobKind, clock: DatabaseClock) -> None:
+    ids = enqueued(kind)
+    pause(10.0)
+    clock.forward(6)
+    assert hinted() == ids
+    assert claimed(kind, ids) == ids
+
+
+def test_the_pause_of_one_kind_holds_back_no_other() -> None:
+    payment, refund = enqueued(jobs.PAYMENT_CREATE), enqueued(jobs.REFUND_CREATE)
+    pause(10.0, jobs.REFUND_CREATE.name)
+    assert claimed(jobs.REFUND_CREATE, refund) == []
+    assert claimed(jobs.PAYMENT_CREATE, payment) == payment
+
+
+def test_no_process_is_emptied_for_a_suspect_that_is_paused(clock: DatabaseClock) -> None:
+    ids = enqueued(jobs.PAYMENT_CREATE)
+    for _ in range(leases.EXPIRIES_BEFORE_ALONE):
+        assert claimed(jobs.PAYMENT_CREATE, ids) == ids
+        clock.forward(61)
+        expire()
+    pause(10.0)
+    with reading() as conn:
+        assert leases.suspects(conn, ids) == []
+    clock.forward(11 + pauses.FIRST_SPREAD)
+    with reading() as conn:
+        assert leases.suspects(conn, ids) == ids
+
+
+def test_what_is_paused_is_not_hinted_until_its_pause_ends_and_no_hint_is_counted(clock: DatabaseClock) -> None:
+    ids = enqueued(jobs.PAYMENT_CREATE, 20)
+    pause(30.0)
+    for _ in range(5):
+        clock.forward(5.9)
+        assert hinted(100) == []
+    found = list[str]()
+    for _ in range(int(pauses.FIRST_SPREAD) + 1):
+        clock.forward(1)
+        now_hinted = hinted(100)
+        found += now_hinted
+        assert sorted(claimed(jobs.PAYMENT_CREATE, now_hinted)) == sorted(now_hinted)
+    assert sorted(found) == sorted(ids)
+    with reading() as conn:
+        assert {shop.row(conn, job_id).hints for job_id in ids} == {2}  # the web's and one of the sweep's
+
+
+def test_a_pause_that_is_extended_holds_back_what_was_to_be_hinted_at_its_first_end(clock: DatabaseClock) -> None:
+    enqueued(jobs.PAYMENT_CREATE, 5)
+    pause(10.0)
+    clock.forward(6)
+    assert hinted() == []
+    pause(60.0)
+    clock.forward(50)
+    assert hinted() == []
+
+
+def test_every_worker_hears_a_pause_the_moment_that_it_is_written(clock: DatabaseClock) -> None:
+    ids = enqueued(jobs.PAYMENT_CREATE, 40)
+
+    def take(number: int) -> list[str]:
+        if number == 0:
+            pause(60.0)
+        return claimed(jobs.PAYMENT_CREATE, ids[number * 5 : number * 5 + 5])
+
+    race(8, take)
+    assert claimed(jobs.PAYMENT_CREATE, ids) == []
 
 
 # -- the fence

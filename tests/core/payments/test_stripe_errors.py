@@ -17,6 +17,7 @@ from core.payments import (
     PaymentKeyReused,
     PaymentMisconfigured,
     PaymentRefused,
+    PaymentThrottled,
     PaymentUnknown,
     stripe_door,
     stripe_http,
@@ -82,9 +83,13 @@ FINAL: dict[str, tuple[Reply, type[PaymentError], dict[str, object]]] = {
     "401": (
         refusal(401, "invalid_request_error"),
         PaymentMisconfigured,
-        {"delay": 30.0, "spends_attempt": False, "request_id": "req_1"},
+        {"delay": 30.0, "spends_attempt": False, "request_id": "req_1", "everywhere": True},
     ),
-    "403": (refusal(403, "invalid_request_error"), PaymentMisconfigured, {"delay": 30.0, "spends_attempt": False}),
+    "403": (
+        refusal(403, "invalid_request_error"),
+        PaymentMisconfigured,
+        {"delay": 30.0, "spends_attempt": False, "everywhere": False},
+    ),
     "a key in use": (
         refusal(409, "idempotency_error", "idempotency_key_in_use"),
         PaymentBusy,
@@ -93,17 +98,21 @@ FINAL: dict[str, tuple[Reply, type[PaymentError], dict[str, object]]] = {
     "a locked object": (refusal(409, "invalid_request_error", "lock_timeout"), PaymentBusy, {"delay": 1.0}),
     "429": (
         refusal(429, "invalid_request_error", "rate_limit", Retry_After="7"),
-        PaymentBusy,
+        PaymentThrottled,
         {"delay": 7.0, "spends_attempt": False, "request_id": "req_1"},
     ),
-    "429 from a proxy": (answer(429, "slow down"), PaymentBusy, {"delay": 1.0, "spends_attempt": False}),
+    "429 from a proxy": (answer(429, "slow down"), PaymentThrottled, {"delay": 1.0, "spends_attempt": False}),
     "429 with a date": (
         refusal(429, "invalid_request_error", Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
-        PaymentBusy,
+        PaymentThrottled,
         {"delay": 1.0},
     ),
-    "429 for an hour": (refusal(429, "invalid_request_error", Retry_After="3600"), PaymentBusy, {"delay": 60.0}),
-    "the limiter of old": (refusal(400, "invalid_request_error", "rate_limit"), PaymentBusy, {"spends_attempt": False}),
+    "429 for an hour": (refusal(429, "invalid_request_error", Retry_After="3600"), PaymentThrottled, {"delay": 60.0}),
+    "the limiter of old": (
+        refusal(400, "invalid_request_error", "rate_limit"),
+        PaymentThrottled,
+        {"spends_attempt": False},
+    ),
 }  # fmt: skip
 
 
@@ -235,7 +244,7 @@ FAULTS: dict[str, tuple[dict[str, Any], type[PaymentError]]] = {
     "reset": ({"when": "after"}, PaymentUnknown),
     "reset_mid_body": ({}, PaymentUnknown),
     "in_use_409": ({}, PaymentBusy),
-    "rate_limit_429": ({"retry_after": 3}, PaymentBusy),
+    "rate_limit_429": ({"retry_after": 3}, PaymentThrottled),
     "unauthorized_401": ({}, PaymentMisconfigured),
 }
 

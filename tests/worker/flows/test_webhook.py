@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from core.domain import jobs, orders, payments, refunds, webhooks
+from core.database import transaction
+from core.domain import jobs, orders, pauses, payments, refunds, webhooks
 from core.domain.orders import Order
 from tests.worker.crashes import KillAt
 from tests.worker.shop import Shop
@@ -488,3 +489,39 @@ def test_a_payload_that_we_cannot_read_is_set_aside_and_not_lost(shop: Shop, str
     [job] = shop.jobs_of(jobs.WEBHOOK_PROCESS)
     assert job.status == jobs.QUARANTINED
     assert shop.outcomes() == {webhooks.RECEIVED}
+
+
+# -- while Stripe is paused
+
+
+def pause(seconds: float = 30.0) -> None:
+    with transaction() as conn:
+        pauses.pause(conn, pauses.STRIPE, seconds, "slow down", widen=True)
+
+
+def hint_all(shop: Shop) -> None:
+    for kind, job_id in shop.queued():
+        shop.hint(kind, job_id)
+
+
+def test_news_that_says_it_all_is_processed_while_stripe_is_paused(shop: Shop, stripe: Stripe) -> None:
+    order = checked_out(shop, "pm_card_visa", stripe)
+    shop.hear(of_type(stripe, "payment_intent.succeeded"))
+    pause()
+    hint_all(shop)
+    assert shop.look(order).status == orders.PAID
+
+
+def test_news_that_must_be_read_again_waits_for_the_pause_to_end_and_asks_nothing(shop: Shop, stripe: Stripe) -> None:
+    order = checked_out(shop, "pm_card_visa", stripe)
+    shop.hear([altered(event, amount=1) for event in of_type(stripe, "payment_intent.succeeded")])
+    pause()
+    asked = len(stripe.requests("GET", "/v1/payment_intents/"))
+    hint_all(shop)
+    [job] = shop.jobs_of(jobs.WEBHOOK_PROCESS)
+    row = shop.row(job.id)
+    assert (row.status, row.attempts) == (jobs.QUEUED, 0)
+    assert 25 < (row.run_at - row.clock).total_seconds() <= 36
+    assert len(stripe.requests("GET", "/v1/payment_intents/")) == asked
+    shop.work_off()
+    assert shop.look(order).status == orders.PAID
