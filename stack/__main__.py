@@ -100,7 +100,7 @@ def _speaker() -> Callable[[str, str], None]:
 
     def say(name: str, line: str) -> None:
         with lock, suppress(OSError):  # whoever read our output is gone; the stack goes on
-            print(f"{name:<9} | {line}", flush=True)
+            print(f"{name:<11} | {line}", flush=True)
 
     return say
 

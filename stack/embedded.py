@@ -12,6 +12,9 @@ from stack.program import Program
 THREADS = 16
 """Jobs that the worker has in flight; SQLite has one writer, so more would only wait for each other."""
 
+MAINTENANCE_THREADS = 4
+"""Sweeps, ticks and canaries at the same time; none of them takes long, or waits for anybody but the database."""
+
 WEB_THREADS = 32
 """Requests at once; a few of them may be waiting for a job or streaming its events."""
 
@@ -80,7 +83,10 @@ def stages(settings: Settings, environment: Mapping[str, str]) -> list[list[Prog
         program("flower", 5, "celery", "-A", "worker", "flower", *_flower(settings)),
         program("web", 10, "granian", *_granian(settings), "web:create_app"),
     ]
-    work = [program("worker", 20, "celery", "--quiet", "-A", "worker", "worker", *_worker())]
+    work = [
+        program("worker", 40, *_worker("payments,webhooks,statistics,reconcile", THREADS, "worker")),
+        program("maintenance", 20, *_worker("maintenance", MAINTENANCE_THREADS, "maintenance")),
+    ]
     needed = [program("simulator", 5, "simulator")] if uses_simulator(settings) else []
     return [stage for stage in (bring, work, needed) if stage]
 
@@ -106,10 +112,10 @@ def _granian(settings: Settings) -> list[str]:
     return [*how, *where]
 
 
-def _worker() -> list[str]:
+def _worker(queues: str, threads: int, name: str) -> list[str]:
     # threads: SQLite under gevent stalls; gossip and mingle: see celeryconfig
-    queues = "payments,webhooks,statistics,maintenance"
-    return ["-P", "threads", "-c", str(THREADS), "-Q", queues, "--without-gossip", "--without-mingle"]
+    celery = ["celery", "--quiet", "-A", "worker", "worker", "-n", f"{name}@%h", "-Q", queues]
+    return [*celery, "-P", "threads", "-c", str(threads), "--without-gossip", "--without-mingle"]
 
 
 def _flower(settings: Settings) -> list[str]:

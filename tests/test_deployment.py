@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.domain import jobs
 from core.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,8 +19,17 @@ SERVICES = dict(
 
 
 def test_every_service_is_there() -> None:
-    programs = {"web", "worker", "worker-statistics", "beat", "flower", "migrate"}
+    programs = {"web", "worker", "worker-statistics", "maintenance", "beat", "flower", "migrate"}
     assert SERVICES.keys() == programs | {"postgres", "redis"}
+
+
+def test_every_queue_has_one_service_and_the_sweep_shares_its_own_with_no_job() -> None:
+    queues = {
+        name: found[1].split(",") for name, text in SERVICES.items() if (found := re.search(r'"-Q", "(.+?)"', text))
+    }
+    assert queues["maintenance"] == ["maintenance"]
+    served = [queue for queues_of_one in queues.values() for queue in queues_of_one]
+    assert sorted(served) == sorted({kind.queue for kind in jobs.KINDS.values()})
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"migrate"}))
