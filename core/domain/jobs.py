@@ -25,11 +25,8 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
-<<<<<<< HEAD
     bindparam,
-=======
     case,
->>>>>>> 49b9984 (Stripe says slow down, or no, once: one row pauses all that needs it, and ends for each job at a moment of its own)
     delete,
     exists,
     func,
@@ -38,13 +35,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-<<<<<<< HEAD
 from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_plus
-from core.domain import timeline
-=======
-from core.database import AnyRow, JSONDocument, Timestamp, insert_into, metadata, now, now_plus
 from core.domain import pauses, timeline
->>>>>>> 49b9984 (Stripe says slow down, or no, once: one row pauses all that needs it, and ends for each job at a moment of its own)
 from core.errors import Unprocessable
 from core.ids import is_id, new_id
 from core.statements import prepared, run_within
