@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 
@@ -244,11 +245,15 @@ def armed_in_turn(points: Sequence[str]) -> Injection:
     def arm(run: Run) -> None:
         for point in run.dice.sample(points, len(points)):
             run.world.arm(point)
-            if _within(LONGEST_TURN, lambda point=point: run.world.crashed(point) is not None):
+            if _within(LONGEST_TURN, partial(_has_crashed, run, point)):
                 time.sleep(0.1)  # until its death is known
             _within(LONGEST_ABSENCE, lambda: not run.world.presence.absent("worker"))
 
     return arm
+
+
+def _has_crashed(run: Run, point: str) -> bool:
+    return run.world.crashed(point) is not None
 
 
 def _within(seconds: float, wanted: Callable[[], bool]) -> bool:
