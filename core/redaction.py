@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -95,7 +96,7 @@ def as_text(value: object) -> str:
 def _walk(value: Any, personal: bool, name: str, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if name and _HIDDEN_FIELD.search(name):
+    if name and _is_hidden(name):
         return REDACTED
     if personal and name and _PERSONAL_FIELD.fullmatch(name.strip("_")):
         return MASKED
@@ -104,6 +105,17 @@ def _walk(value: Any, personal: bool, name: str, depth: int) -> Any:
     if isinstance(value, Mapping | list | tuple | set | frozenset) and depth < DEEPEST:
         return _container(value, personal, name, depth)
     return redact_text(as_text(value), personal)
+
+
+# Names are those of our code's fields again and again; those of others' objects are soon forgotten.
+@lru_cache(maxsize=512)
+def _is_hidden(name: str) -> bool:
+    return _HIDDEN_FIELD.search(name) is not None
+
+
+@lru_cache(maxsize=512)
+def _field(name: str, personal: bool) -> str:
+    return redact_text(name, personal)
 
 
 def _number(value: float) -> Any:
@@ -117,7 +129,7 @@ def _container(value: Any, personal: bool, name: str, depth: int) -> Any:
         if not isinstance(value, Mapping):
             return [_walk(item, personal, name, depth + 1) for item in value]
         return {
-            redact_text(text, personal): _walk(item, personal, text, depth + 1)
+            _field(text, personal): _walk(item, personal, text, depth + 1)
             for text, item in ((as_text(key), item) for key, item in value.items())
         }
     except Exception as error:  # noqa: BLE001 - a container of the caller's may do anything while it is read

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from core import get_logger, logs, monitor, monitoring
@@ -19,6 +18,7 @@ from core.errors import Permanent, Retryable, Uncertain
 from core.ids import is_id
 from core.payments import PaymentMisconfigured, PaymentThrottled
 from worker.backoff import backoff, no_sooner
+from worker.crew import Countdown, Crew
 from worker.slots import Slots
 from worker.stopping import Stopping
 from worker.work import Batched, Work
@@ -41,7 +41,7 @@ class Runner:
         self.slots = Slots(cap)
         self.lease_seconds = lease_seconds
         self.stopping = stopping or Stopping()
-        self._pool = ThreadPoolExecutor(cap, thread_name_prefix="job")  # greenlets once gevent has patched threads
+        self._crew = Crew("job")
 
     def run(self, kind: str, ids: Iterable[object], flow: Flow) -> None:
         """Claim what is due among `ids` and run each through `flow`; returns when all of it ended.
@@ -50,7 +50,7 @@ class Runner:
         """
         # One text that is no id would make PostgreSQL refuse the others with it.
         rest = [one for one in dict.fromkeys(ids) if isinstance(one, str) and is_id(one)]
-        missed, running = list[str](), list[Future[None]]()
+        missed, running = list[str](), Countdown()
         while rest and not self.stopping.is_set():
             room = self.slots.take(len(rest))
             chunk, rest = rest[:room], rest[room:]
@@ -60,21 +60,27 @@ class Runner:
             finally:
                 self.slots.give(room - len(claims))
             loaded = _load(flow, claims)
-            running += [self._submit(claim, flow, began, loaded.get(claim.job_id)) for claim in claims]
+            for claim in claims:
+                self._start(claim, flow, began, loaded.get(claim.job_id), running)
             missed += set(chunk) - {claim.job_id for claim in claims}
-        wait(running)
+        running.wait()
         for job_id in self._suspects(missed):
             with self.slots.alone():
                 began = time.monotonic()
                 for claim in self._claim(kind, [job_id], alone=True):
                     contextvars.Context().run(attempt, claim, flow, self.lease_seconds, began, None, self.stopping)
 
-    def _submit(self, claim: Claim, flow: Flow, began: float, loaded: Any) -> Future[None]:
-        future = self._pool.submit(
-            contextvars.Context().run, attempt, claim, flow, self.lease_seconds, began, loaded, self.stopping
-        )
-        future.add_done_callback(lambda _: self.slots.give())
-        return future
+    def _start(self, claim: Claim, flow: Flow, began: float, loaded: Any, running: Countdown) -> None:
+        def call() -> None:
+            try:
+                context = contextvars.Context()
+                context.run(attempt, claim, flow, self.lease_seconds, began, loaded, self.stopping)
+            finally:
+                self.slots.give()
+                running.done()
+
+        running.announce()
+        self._crew.run(call)
 
     def _claim(self, kind: str, ids: Sequence[str], alone: bool = False) -> list[Claim]:
         if self.stopping.is_set():  # said while we waited for a slot

@@ -179,15 +179,7 @@ class Payment:
 
     def livemode(self) -> bool:
         """Whether our key moves real money, by its prefix."""
-        global _livemode
-        named = os.environ.get("STRIPE_SECRET_KEY")
-        known = _livemode
-        if known is None or known[0] != named:
-            from core import settings
-
-            key = settings.load().stripe_secret_key
-            known = _livemode = (named, key is not None and "_live_" in key.get_secret_value()[:8])
-        return known[1]
+        return "_live_" in os.environ.get("STRIPE_SECRET_KEY", "").strip()[:8]
 
     def _backend(self) -> Backend:
         if not enabled("STRIPE_ENABLED"):
@@ -197,7 +189,6 @@ class Payment:
         return stripe_door.door()
 
 
-_livemode: tuple[str | None, bool] | None = None
 _secrets: tuple[tuple[str | None, ...], tuple[str, ...]] = ((), ())
 
 

@@ -143,7 +143,8 @@ class Door:
         return data | {"test_mode": False}
 
 
-_door: tuple[tuple[int, str, str | None], Door] | None = None
+_Identity = tuple[int, str | None, str | None]
+_door: tuple[_Identity, Door] | None = None
 
 
 def door() -> Door:
@@ -153,19 +154,24 @@ def door() -> Door:
         PaymentMisconfigured: the settings are wrong or have no key, or the SDK is not installed.
     """
     global _door
+    identity = (os.getpid(), os.environ.get("STRIPE_SECRET_KEY"), os.environ.get("STRIPE_API_BASE"))
+    current = _door
+    if current is None or current[0] != identity:
+        current = _door = (identity, _built())
+    return current[1]
+
+
+def _built() -> Door:
     try:
         found = settings.load()
     except settings.SettingsError as error:
         raise PaymentMisconfigured(str(error)) from error
     if found.stripe_secret_key is None:  # Stripe was switched on and off again between two lines
         raise PaymentMisconfigured("STRIPE_SECRET_KEY is not set; it should be the API key when STRIPE_ENABLED=true")
-    identity = (os.getpid(), found.stripe_secret_key.get_secret_value(), found.stripe_api_base)
-    if _door is None or _door[0] != identity:
-        try:
-            _door = (identity, Door(identity[1], identity[2]))
-        except ImportError as error:
-            raise PaymentMisconfigured(f"STRIPE_ENABLED=true needs the package stripe: {error}") from error
-    return _door[1]
+    try:
+        return Door(found.stripe_secret_key.get_secret_value(), found.stripe_api_base)
+    except ImportError as error:
+        raise PaymentMisconfigured(f"STRIPE_ENABLED=true needs the package stripe: {error}") from error
 
 
 def _http_client(pool: Pool) -> stripe.HTTPClient:

@@ -42,7 +42,12 @@ class Pool:
             "ca_certs": ca_file,
         }
         proxy = _proxy(base)
-        self._manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        self._base = None if proxy else base
+        self._open: urllib3.ProxyManager | urllib3.HTTPConnectionPool
+        if proxy:
+            self._open = urllib3.ProxyManager(proxy, **options)
+        else:  # one host needs no manager, which would look for it at each request
+            self._open = urllib3.PoolManager(**options).connection_from_url(base)
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: str | bytes | None
@@ -53,8 +58,9 @@ class Pool:
             NothingSent: no connection.
             AnswerLost: anything after that.
         """
+        where = url if self._base is None else url.removeprefix(self._base)
         try:
-            answer = self._manager.request(method, url, headers=dict(headers), body=body, redirect=False)
+            answer = self._open.urlopen(method, where, headers=dict(headers), body=body, redirect=False)
         except HTTPError as error:
             _raise(error)
         return answer.data, answer.status, answer.headers

@@ -54,7 +54,13 @@ def _not_unique(name: str, table: str, columns: str) -> Edit:
 
 MUTANTS: dict[str, Mutant] = {
     "fence": Mutant(
-        (Edit("core/domain/leases.py", " & (jobs.c.lease_token == claim.token)", ""),), "stopped", "OF"
+        (
+            Edit("core/domain/leases.py", " & (jobs.c.lease_token == claim.token)", ""),
+            Edit("core/domain/checkouts.py", "%(job)s AND lease_token = %(token)s FOR UPDATE", "%(job)s FOR UPDATE"),
+            Edit("core/domain/checkouts.py", "%(job)s AND lease_token = %(token)s AND EXISTS", "%(job)s AND EXISTS"),
+        ),
+        "stopped",
+        "OF",
     ),
     "unique-reference": Mutant(
         (_not_unique("uq_orders_reference", "orders", '"account_id", "reference"'),), "calm", "C"
@@ -76,7 +82,10 @@ MUTANTS: dict[str, Mutant] = {
         "C",
     ),
     "order-lock": Mutant(
-        (Edit("core/domain/orders.py", ".where(mine).with_for_update()", ".where(mine)"),),
+        (
+            Edit("core/domain/orders.py", ".where(mine).with_for_update()", ".where(mine)"),
+            Edit("core/domain/checkouts.py", "(SELECT FROM mine)\n    FOR UPDATE", "(SELECT FROM mine)"),
+        ),
         "calm", "LRO", "postgresql", 300,
     ),
     "charge-key": Mutant(

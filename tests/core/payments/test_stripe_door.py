@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import stripe
+from urllib3 import HTTPSConnectionPool, ProxyManager, Retry
 
 from core import payment
 from core.monitoring import collecting
@@ -133,10 +134,13 @@ def test_nothing_is_told_about_us_and_a_notice_is_no_warning(stub: Stub) -> None
 
 
 def test_timeouts_and_connections_are_bounded() -> None:
-    options = stripe_http.Pool("https://api.stripe.com")._manager.connection_pool_kw
-    assert (options["timeout"].connect_timeout, options["timeout"].read_timeout) == (5.0, 20.0)
-    assert options["maxsize"] >= 200
-    assert options["retries"].total is False
+    opened = stripe_http.Pool("https://api.stripe.com")._open
+    assert isinstance(opened, HTTPSConnectionPool)
+    assert (opened.timeout.connect_timeout, opened.timeout.read_timeout) == (5.0, 20.0)
+    assert opened.pool is not None
+    assert opened.pool.maxsize >= 200
+    assert isinstance(opened.retries, Retry)
+    assert opened.retries.total is False
 
 
 def test_one_connection_serves_call_after_call(stub: Stub) -> None:
@@ -225,7 +229,8 @@ def test_the_proxy_of_the_environment_is_used_for_what_is_not_on_this_machine(
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"):
         monkeypatch.setenv(name, "http://proxy.example:3128")
-    proxy = stripe_http.Pool(base)._manager.proxy
+    opened = stripe_http.Pool(base)._open
+    proxy = opened.proxy if isinstance(opened, ProxyManager) else None
     assert (proxy and proxy.url) == used
 
 
