@@ -189,7 +189,7 @@ def _build(url: str) -> Engine:
         event.listen(built, "connect", _sqlite_session)
         event.listen(built, "begin", _sqlite_begin)
         return built
-    return create_engine(
+    built = create_engine(
         url,
         connect_args={
             "connect_timeout": 5,
@@ -202,6 +202,14 @@ def _build(url: str) -> Engine:
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
     )
+    event.listen(built, "connect", _postgres_ids)
+    return built
+
+
+def _postgres_ids(connection: Any, record: object) -> None:
+    from psycopg.types.string import TextLoader
+
+    connection.adapters.register_loader("uuid", TextLoader)  # text as in our tables, past SQLAlchemy too
 
 
 def _sqlite_session(connection: Any, record: object) -> None:

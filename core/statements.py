@@ -6,8 +6,9 @@ SQLAlchemy costs eight times as much as the statement itself; what runs once or 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
@@ -77,6 +78,29 @@ def run_within(conn: Connection, sql: LiteralString, params: Mapping[str, Any]) 
         raise DBAPIError.instance(
             sql, None, error, psycopg.Error, hide_parameters=True, dialect=conn.dialect
         ) from error
+
+
+def first_within(conn: Connection, statement: Callable[[], Executable], **values: Any) -> Sequence[Any] | None:
+    """The first row of a hot SELECT in the transaction of `conn`: on PostgreSQL prepared, past SQLAlchemy.
+
+    Args:
+        statement: makes it, the same each time, with a parameter for each of `values`; a module's function, asked once.
+    """
+    if conn.dialect.name != "postgresql":
+        return conn.execute(_made(statement), values).first()
+    sql, fixed = _prepared(statement)
+    rows = run_within(conn, sql, {**fixed, **values})
+    return rows[0] if rows else None
+
+
+@cache
+def _made(statement: Callable[[], Executable]) -> Executable:
+    return statement()
+
+
+@cache
+def _prepared(statement: Callable[[], Executable]) -> tuple[LiteralString, dict[str, Any]]:
+    return prepared(statement())
 
 
 def prepared(statement: Executable) -> tuple[LiteralString, dict[str, Any]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, String, Table, Uuid, select, update
+from sqlalchemy import Column, Connection, Executable, Index, String, Table, Uuid, bindparam, select, update
 
 from core.database import AnyRow, Timestamp, insert_into, metadata, now
 from core.ids import is_id, new_id
+from core.statements import first_within
 
 users = Table(
     "users",
@@ -42,7 +43,12 @@ def find(conn: Connection, account_id: str, user_id: str) -> User | None:
     """The account's customer with that id, or None."""
     if not is_id(user_id):
         return None
-    return _first(conn, (users.c.id == user_id) & (users.c.account_id == account_id))
+    found = first_within(conn, _of_id, asked=user_id, account=account_id)
+    return User(*found) if found else None
+
+
+def _of_id() -> Executable:
+    return select(*_SHOWN).where(users.c.id == bindparam("asked"), users.c.account_id == bindparam("account"))
 
 
 def find_or_add(conn: Connection, account_id: str, email: str, full_name: str | None) -> User:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Executable,
     Index,
     Integer,
     String,
@@ -39,7 +40,7 @@ from core.database import AnyRow, JSONDocument, Timestamp, metadata, now, now_pl
 from core.domain import pauses, timeline
 from core.errors import Unprocessable
 from core.ids import is_id, new_id
-from core.statements import prepared, run_within
+from core.statements import first_within, prepared, run_within
 
 QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
 QUARANTINED, NEEDS_REVIEW = "quarantined", "needs_review"
@@ -286,21 +287,24 @@ def repeated(conn: Connection, account_id: str, request: Request) -> Accepted | 
     """
     if request.key is None:
         return None
-    found = conn.execute(
-        select(jobs.c.id, jobs.c.kind, jobs.c.order_id, jobs.c.status, jobs.c.fingerprint).where(
-            jobs.c.account_id == account_id,
-            jobs.c.idempotency_scope == request.scope,
-            jobs.c.idempotency_key == request.key,
-        )
-    ).first()
+    found = first_within(conn, _of_key, account=account_id, scope=request.scope, key=request.key)
     if found is None:
         return None
-    if found.fingerprint != request.fingerprint:
+    job_id, kind, order_id, status, fingerprint = found
+    if fingerprint != request.fingerprint:
         raise Unprocessable(
             "this Idempotency-Key was used for another request: use a new key for a new request",
             type="idempotency-key-reused",
         )
-    return Accepted(found.id, KINDS[found.kind], found.order_id, found.status, fresh=False)
+    return Accepted(job_id, KINDS[kind], order_id, status, fresh=False)
+
+
+def _of_key() -> Executable:
+    return select(jobs.c.id, jobs.c.kind, jobs.c.order_id, jobs.c.status, jobs.c.fingerprint).where(
+        jobs.c.account_id == bindparam("account"),
+        jobs.c.idempotency_scope == bindparam("scope"),
+        jobs.c.idempotency_key == bindparam("key"),
+    )
 
 
 def find(conn: Connection, job_id: str) -> Job | None:

@@ -17,11 +17,13 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
+    Executable,
     ForeignKey,
     Index,
     String,
     Table,
     Uuid,
+    bindparam,
     or_,
     select,
     update,
@@ -31,6 +33,7 @@ from core.database import AnyRow, JSONDocument, Timestamp, insert_into, metadata
 from core.errors import Conflict, Invalid, NotFound, Unprocessable
 from core.ids import is_id, new_id
 from core.money import check_amount, check_charge, check_currency
+from core.statements import first_within
 
 PENDING, AWAITING_PAYMENT, PAID = "pending", "awaiting_payment", "paid"
 PARTIALLY_REFUNDED, REFUNDED, CANCELED = "partially_refunded", "refunded", "canceled"
@@ -161,8 +164,7 @@ def lock(conn: Connection, account_id: str, order_id: str) -> Order:
     Raises:
         NotFound: no such order in the account.
     """
-    mine = (orders.c.id == order_id) & (orders.c.account_id == account_id)
-    found = conn.execute(select(*SHOWN).where(mine).with_for_update()).first() if is_id(order_id) else None
+    found = first_within(conn, _locking, asked=order_id, account=account_id) if is_id(order_id) else None
     if found is None:
         raise NotFound("there is no such order")
     return of_row(found)
@@ -177,6 +179,11 @@ def move(conn: Connection, order: Order, status: str) -> None:
 def flag_dispute(conn: Connection, order_id: str, disputed: bool) -> None:
     """Set or clear the flag beside the status."""
     conn.execute(update(orders).where(orders.c.id == order_id).values(disputed=disputed))
+
+
+def _locking() -> Executable:
+    mine = (orders.c.id == bindparam("asked")) & (orders.c.account_id == bindparam("account"))
+    return select(*SHOWN).where(mine).with_for_update()
 
 
 def _total(items: Sequence[Item], currency: str) -> int:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
+    Executable,
     ForeignKey,
     Index,
     Integer,
@@ -23,8 +24,10 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    bindparam,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
@@ -33,6 +36,7 @@ from core.database import AnyRow, JSONDocument, Timestamp, metadata, now
 from core.domain import checks, customers, jobs, orders
 from core.errors import Conflict
 from core.ids import is_id, new_id
+from core.statements import first_within
 
 CREATING, REQUIRES_PAYMENT, REQUIRES_ACTION = "creating", "requires_payment", "requires_action"
 PROCESSING, SUCCEEDED, CANCELED = "processing", "succeeded", "canceled"
@@ -251,18 +255,27 @@ def _open(conn: Connection, order: orders.Order, job_id: str) -> Payment:
     user = customers.find(conn, order.account_id, order.user_id)
     known = user.stripe_customer_id if user else None  # a returning customer's job has nothing to write first
     params = stripe_params(payment_id, order, known, job_id) if known else None
-    conn.execute(
-        insert(payments).values(
+    made = conn.execute(
+        insert(payments)
+        .values(
             id=payment_id, account_id=order.account_id, order_id=order.id, status=CREATING, amount=order.total,
             currency=order.currency, amount_received=0, epoch=0, epoch_at=now(), params=params,
             test_mode=False, created_at=now(), updated_at=now(), check_at=checks.first(),
         )
+        .returning(*SHOWN)
     )  # fmt: skip
-    return get(conn, payment_id)
+    return Payment(*made.one())
 
 
 def _live(conn: Connection, order_id: str) -> Payment | None:
-    return _first(conn, (payments.c.order_id == order_id) & payments.c.status.in_(LIVE))
+    found = first_within(conn, _living, asked=order_id)
+    return Payment(*found) if found else None
+
+
+def _living() -> Executable:
+    # Spelled out, so that a prepared statement finds the partial index.
+    live = payments.c.status.in_([literal_column(f"'{status}'") for status in LIVE])
+    return select(*SHOWN).where(payments.c.order_id == bindparam("asked"), live)
 
 
 def _last_checkout(conn: Connection, order_id: str, payment_id: str) -> jobs.Accepted | None:
