@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
@@ -100,4 +101,9 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+    except SystemExit as stop:
+        sys.stdout.flush()
+        os._exit(stop.code if isinstance(stop.code, int) else 1)  # customers may still wait for answers
+    sys.exit(status)

@@ -14,6 +14,7 @@ from stack.program import ROOT
 from tests.faults.cases import CASES
 from tests.faults.mutants import MUTANTS
 from tests.faults.report import Row
+from tests.faults.run import Result
 
 AT_ONCE = 2
 """Parts side by side: each waits about half of its time, for leases, restarts and reconciliations."""
@@ -56,16 +57,29 @@ def rows(folder: Path, wanted: Sequence[Part]) -> Iterator[Row]:
     """Run the parts that have no good result in the folder yet; the rows come as they are done."""
     folder.mkdir(parents=True, exist_ok=True)
     normal: float | None = None
-    for part in [part for part in wanted if part.alone]:
-        done = _run(folder, part)
-        if part.name.startswith(COMPARED[0]):
-            normal = done[0].result.rate
-        elif part.name.startswith(COMPARED[1]) and normal:
-            _compare(done[0], normal)
+    for done in _side_by_side(folder, [part for part in wanted if part.alone], 1):
+        name, result = done[0].case, done[0].result
+        if name == COMPARED[0]:
+            normal = result.rate
+        elif name == COMPARED[1] and normal:
+            _compare(result, normal)
         yield from done
-    with ThreadPoolExecutor(AT_ONCE) as together:
-        for ended in as_completed([together.submit(_run, folder, part) for part in wanted if not part.alone]):
-            yield from ended.result()
+    for done in _side_by_side(folder, [part for part in wanted if not part.alone], AT_ONCE):
+        yield from done
+
+
+def _side_by_side(folder: Path, wanted: Sequence[Part], at_once: int) -> Iterator[list[Row]]:
+    running: set[subprocess.Popen[bytes]] = set()
+    with ThreadPoolExecutor(at_once) as together:
+        parts = [together.submit(_run, folder, part, running) for part in wanted]
+        try:
+            for part in as_completed(parts):
+                yield part.result()
+        except BaseException:  # we are to stop: no other part begins, and those that run clear away what they started
+            together.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                process.terminate()
+            raise
 
 
 def _throughput(seed: int) -> Iterator[Part]:
@@ -100,14 +114,14 @@ def _mutants() -> Iterator[Part]:
         yield Part(f"without-{name}", ("--case", "mutants", "--points", name))
 
 
-def _compare(flapping: Row, normal: float) -> None:
-    share = flapping.result.rate / normal
-    flapping.result.notes.append(f"{share:.0%} of the throughput without faults")
+def _compare(flapping: Result, normal: float) -> None:
+    share = flapping.rate / normal
+    flapping.notes.append(f"{share:.0%} of the throughput without faults")
     if share < LEAST_FLAPPING_SHARE:
-        flapping.result.broken.append(f"at least {LEAST_FLAPPING_SHARE:.0%} is required")
+        flapping.broken.append(f"at least {LEAST_FLAPPING_SHARE:.0%} is required")
 
 
-def _run(folder: Path, part: Part) -> list[Row]:
+def _run(folder: Path, part: Part, running: set[subprocess.Popen[bytes]]) -> list[Row]:
     results = folder / f"{part.name}.json"
     done = _read(results)
     if done and all(row.holds for row in done):
@@ -115,7 +129,10 @@ def _run(folder: Path, part: Part) -> list[Row]:
     results.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.faults", *part.arguments, "--results", str(results)]
     with (folder / f"{part.name}.txt").open("w") as log:
-        subprocess.run(command, cwd=ROOT, check=False, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        running.add(process)
+        process.wait()
+        running.discard(process)
     return _read(results) or [Row.missing(part.name, " ".join(command[1:]))]
 
 

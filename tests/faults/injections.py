@@ -245,18 +245,14 @@ def armed_in_turn(points: Sequence[str]) -> Injection:
     def arm(run: Run) -> None:
         for point in run.dice.sample(points, len(points)):
             run.world.arm(point)
-            if _within(LONGEST_TURN, partial(_has_crashed, run, point)):
+            if _within(LONGEST_TURN, partial(run.world.crashed, point)):
                 time.sleep(0.1)  # until its death is known
             _within(LONGEST_ABSENCE, lambda: not run.world.presence.absent("worker"))
 
     return arm
 
 
-def _has_crashed(run: Run, point: str) -> bool:
-    return run.world.crashed(point) is not None
-
-
-def _within(seconds: float, wanted: Callable[[], bool]) -> bool:
+def _within(seconds: float, wanted: Callable[[], object]) -> bool:
     give_up = time.monotonic() + seconds
     while not wanted():
         if time.monotonic() > give_up:

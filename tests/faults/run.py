@@ -165,9 +165,14 @@ class Run:
         for breaker in self._breakers:
             breaker.start()
         started = time.monotonic()
-        with ThreadPoolExecutor(clients) as together:
+        together = ThreadPoolExecutor(clients)
+        try:
             for future in [together.submit(self._serve, enough, habits) for _ in range(clients)]:
                 future.result()
+        except BaseException:  # we are to stop: customers would insist on answers for minutes
+            together.shutdown(wait=False, cancel_futures=True)
+            self.done.set()
+            raise
         seconds = time.monotonic() - started
         self.done.set()
         for breaker in self._breakers:
