@@ -20,7 +20,7 @@ test: lint ## lint, then run all tests and measure what they reach
 	@$(BIN)/coverage combine --quiet > .coverage/combined.txt 2>&1 || test -s .coverage/data
 	@$(BIN)/coverage report > .coverage/report.txt || { cat .coverage/report.txt; exit 1; }
 
-faults: tools ## break everything for hours, on private servers, and prove that no promise breaks
+faults: tools ## break everything for an hour, on private servers, and prove that no promise breaks
 	@$(BIN)/python -m tests.faults
 
 bench: bench-tools ## measure it beside other job queues (BENCH="--case A --size full")
