@@ -62,6 +62,16 @@ MUTANTS: dict[str, Mutant] = {
         "stopped",
         "OF",
     ),
+    "fence-postgresql": Mutant(  # whose ordinary checkouts end in one statement with fences of its own
+        (
+            Edit("core/domain/leases.py", " & (jobs.c.lease_token == claim.token)", ""),
+            Edit("core/domain/checkouts.py", " AND lease_token = %(token)s FOR UPDATE", " FOR UPDATE"),
+            Edit("core/domain/checkouts.py", " AND lease_token = %(token)s AND EXISTS", " AND EXISTS"),
+        ),
+        "stopped",
+        "OF",
+        "postgresql",
+    ),
     "unique-reference": Mutant(
         (_not_unique("uq_orders_reference", "orders", '"account_id", "reference"'),), "calm", "C"
     ),
