@@ -54,13 +54,7 @@ def _not_unique(name: str, table: str, columns: str) -> Edit:
 
 MUTANTS: dict[str, Mutant] = {
     "fence": Mutant(
-        (
-            Edit("core/domain/leases.py", " & (jobs.c.lease_token == claim.token)", ""),
-            Edit("core/domain/checkouts.py", "%(job)s AND lease_token = %(token)s FOR UPDATE", "%(job)s FOR UPDATE"),
-            Edit("core/domain/checkouts.py", "%(job)s AND lease_token = %(token)s AND EXISTS", "%(job)s AND EXISTS"),
-        ),
-        "stopped",
-        "OF",
+        (Edit("core/domain/leases.py", " & (jobs.c.lease_token == claim.token)", ""),), "stopped", "OF"
     ),
     "fence-postgresql": Mutant(  # whose ordinary checkouts end in one statement with fences of its own
         (
