@@ -14,6 +14,8 @@ from web.operate import findings as findings_commands
 from web.operate import jobs as jobs_commands
 from web.operate import prove_command
 from web.parsing import MAX_BODY
+from web.review import payments as payments_commands
+from web.review import refunds as refunds_commands
 from web.views import findings, jobs, monitoring, orders, statistics, webhooks
 
 TAGS = (orders.routes, jobs.routes, statistics.routes, findings.routes, webhooks.routes, monitoring.routes)
@@ -54,6 +56,7 @@ def build() -> Flask:
     problems.register(app)
     browser_paths = frozenset(operation.path for operation in operations if operation.browser)
     envelope.register(app, browser_paths)
-    for command in (keys, jobs_commands, findings_commands, prove_command):
+    groups = (keys, jobs_commands, findings_commands, payments_commands, refunds_commands)
+    for command in (*groups, prove_command):
         app.cli.add_command(command)
     return app

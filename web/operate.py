@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 from flask.cli import AppGroup
 
 from core.clock import rfc3339
-from core.database import DatabaseUnavailable, reading, transaction
+from core.database import reading, transaction
 from core.domain import findings as kept
 from core.domain import jobs as work
 from core.domain import leases, pauses
-from core.payments import PaymentError
 from core.proof import Proof, prove
 from core.switches import enabled
+from web.oneline import in_one_line
 
 jobs = AppGroup("jobs", help="See what waits for a person, and send it back to the queue.")
 findings = AppGroup("findings", help="See where Stripe and we differ, and close what is settled.")
 
 
-@contextmanager
-def _in_one_line() -> Iterator[None]:
-    try:
-        yield
-    except (DatabaseUnavailable, PaymentError) as error:
-        raise click.ClickException(str(error)) from error
-
-
 @jobs.command("waiting")
 def waiting() -> None:
     """List what is paused, and the jobs that were set aside: `quarantined` and `needs_review`."""
-    with _in_one_line(), reading() as conn:
+    with in_one_line(), reading() as conn:
         paused, found = pauses.in_force(conn), work.set_aside(conn)
     for pause in paused:
         click.echo(f"paused  {pause.name}  since {rfc3339(pause.since)}  {pause.reason}")
@@ -46,7 +37,7 @@ def waiting() -> None:
 @click.option("--by", required=True, help="Who decided, for the job's timeline.")
 def resume(job_id: str, by: str) -> None:
     """Send a job that was set aside back to the queue; the sweep hints it."""
-    with _in_one_line(), transaction() as conn:
+    with in_one_line(), transaction() as conn:
         sent = leases.resume(conn, job_id, by)
     if not sent:
         raise click.ClickException(f"no job {job_id} was set aside")
@@ -57,7 +48,7 @@ def resume(job_id: str, by: str) -> None:
 @click.option("--status", type=click.Choice([*kept.STATUSES, "all"]), default=kept.OPEN, show_default=True)
 def listed(status: str) -> None:
     """List findings, oldest first."""
-    with _in_one_line(), reading() as conn:
+    with in_one_line(), reading() as conn:
         found = kept.listed(conn, status=None if status == "all" else status)
     for finding in found:
         click.echo(
@@ -70,7 +61,7 @@ def listed(status: str) -> None:
 @click.argument("finding_id")
 def close(finding_id: str) -> None:
     """Say that an open finding is settled."""
-    with _in_one_line(), transaction() as conn:
+    with in_one_line(), transaction() as conn:
         closed = kept.close(conn, finding_id)
     if not closed:
         raise click.ClickException(f"there is no open finding {finding_id}")
@@ -82,7 +73,7 @@ def prove_command() -> None:
     """Hold ledger, rows and Stripe against each other, to the cent; exit status 1 when they differ."""
     if not enabled("STRIPE_ENABLED"):
         raise click.ClickException("STRIPE_ENABLED is off: there is nothing to hold our side against")
-    with _in_one_line():
+    with in_one_line():
         found = prove()
     for line in shown(found):
         click.echo(line)

@@ -46,6 +46,7 @@ QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
 QUARANTINED, NEEDS_REVIEW = "quarantined", "needs_review"
 STATUSES = (QUEUED, RUNNING, SUCCEEDED, FAILED, QUARANTINED, NEEDS_REVIEW)
 ENDED = frozenset({SUCCEEDED, FAILED, QUARANTINED, NEEDS_REVIEW})
+SET_ASIDE = frozenset({QUARANTINED, NEEDS_REVIEW})
 SYSTEM = "system"
 """The account of jobs that no customer asked for: webhooks until matched, schedules, canaries."""
 

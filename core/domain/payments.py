@@ -229,6 +229,12 @@ def due_for_check(conn: Connection, limit: int) -> list[Payment]:
     return [Payment(**row._asdict()) for row in found]
 
 
+def in_review(conn: Connection) -> list[Payment]:
+    """The payments that wait for an operator, oldest first."""
+    found = conn.execute(select(*_SHOWN).where(payments.c.status == NEEDS_REVIEW).order_by(payments.c.id))
+    return [Payment(**row._asdict()) for row in found]
+
+
 def checked(conn: Connection, payment: Payment) -> None:
     """Stripe was asked: ask again when the payment is twice as old, at least daily."""
     checks.checked(conn, payments, payment.id, payment.created_at)

@@ -97,6 +97,7 @@ class Refund:
     stripe_refund_id: str | None
     detail: str | None
     created_at: datetime
+    updated_at: datetime
 
     @property
     def idempotency_key(self) -> str:
@@ -108,7 +109,7 @@ _SHOWN = [
     refunds.c[name]
     for name in (
         "id", "account_id", "order_id", "payment_id", "status", "amount", "currency", "reason", "epoch",
-        "epoch_at", "params", "stripe_refund_id", "detail", "created_at",
+        "epoch_at", "params", "stripe_refund_id", "detail", "created_at", "updated_at",
     )
 ]  # fmt: skip
 
@@ -241,6 +242,12 @@ def due_for_check(conn: Connection, limit: int) -> list[Refund]:
     due &= refunds.c.status.not_in(UNCREATED) | ~jobs.at_work(refunds.c.order_id, jobs.REFUND_CREATE)
     of = select(*_SHOWN).join(paid, paid.c.id == refunds.c.payment_id)
     found = conn.execute(of.where(due).order_by(refunds.c.check_at).limit(limit))
+    return [Refund(**row._asdict()) for row in found]
+
+
+def in_review(conn: Connection) -> list[Refund]:
+    """The refunds that wait for an operator, oldest first."""
+    found = conn.execute(select(*_SHOWN).where(refunds.c.status == NEEDS_REVIEW).order_by(refunds.c.id))
     return [Refund(**row._asdict()) for row in found]
 
 

@@ -63,6 +63,15 @@ def intent_seen(
         status = payment.status if final else payments.NEEDS_REVIEW
         _written(payments.change(conn, payment, status=status, detail=doubt))
         return doubt
+    return intent_taken(conn, order, payment, intent)
+
+
+def intent_taken(conn: Connection, order: Order, payment: Payment, intent: dict[str, Any]) -> str | None:
+    """Apply a PaymentIntent that is not in doubt: nothing of it contradicts the payment, or an operator settled it.
+
+    Raises:
+        Retryable: the payment moved since it was read.
+    """
     status = INTENT_STATUS[intent["status"]]
     if payment.status == payments.SUCCEEDED:
         # Anything not final is what Stripe showed before: a reading that was on its way while the news arrived.
@@ -97,13 +106,21 @@ def refund_seen(conn: Connection, order: Order, refund: Refund, seen: dict[str, 
     Raises:
         Retryable: the refund moved since it was read.
     """
-    # One that we gave up without ever seeing it at Stripe is not final: seen there now, it moves money.
-    final = refund.stripe_refund_id is not None and refund.status in (refunds.SUCCEEDED, *refunds.RETURNED)
     if (seen["amount"], seen["currency"]) != (refund.amount, refund.currency):
         doubt = f"Stripe shows {seen['amount']} {seen['currency']} for a refund of {refund.amount} {refund.currency}"
-        status = refund.status if final else refunds.NEEDS_REVIEW
+        status = refund.status if _final(refund) else refunds.NEEDS_REVIEW
         _written(refunds.change(conn, refund, status=status, detail=doubt))
         return doubt
+    return refund_taken(conn, order, refund, seen)
+
+
+def refund_taken(conn: Connection, order: Order, refund: Refund, seen: dict[str, Any]) -> str | None:
+    """Apply a refund that is not in doubt: its amount is as we asked, or an operator settled it.
+
+    Raises:
+        Retryable: the refund moved since it was read.
+    """
+    final = _final(refund)
     status = REFUND_STATUS[seen["status"]]
     if final and refund.status in refunds.RETURNED:
         return None  # anything else is a reading from before it failed
@@ -164,6 +181,11 @@ def fee_seen(conn: Connection, payment: Payment, transaction: dict[str, Any]) ->
     )  # fmt: skip
 
 
+def _final(refund: Refund) -> bool:
+    # One that we gave up without ever seeing it at Stripe is not final: seen there now, it moves money.
+    return refund.stripe_refund_id is not None and refund.status in (refunds.SUCCEEDED, *refunds.RETURNED)
+
+
 def _written(changed: bool) -> None:
     if not changed:
         raise Retryable("it moved while Stripe's answer was being applied")
@@ -199,7 +221,9 @@ def mismatch(payment: Payment, intent: dict[str, Any], livemode: bool | None) ->
     if livemode is not None and not intent.get("test_mode"):
         expected["livemode"] = livemode
     if intent["status"] == "succeeded":
-        expected["amount_received"] = payment.amount
+        # Of one that succeeded, an operator may have settled less than was asked for.
+        settled = payment.status == payments.SUCCEEDED
+        expected["amount_received"] = payment.amount_received if settled else payment.amount
     wrong = [
         f"{name} {intent.get(name)} where {value} was expected"
         for name, value in expected.items()
