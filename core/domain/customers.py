@@ -20,6 +20,7 @@ users = Table(
     Column("email_folded", String(320), nullable=False, comment="one customer however it is capitalised"),
     Column("full_name", String(200)),
     Column("stripe_customer_id", String(64)),
+    Column("deleted_customer_id", String(64), comment="the last one that was deleted at Stripe"),
     Column("created_at", Timestamp, nullable=False),
 )
 Index("uq_users_email", users.c.account_id, users.c.email_folded, unique=True)
@@ -34,9 +35,17 @@ class User:
     email: str
     full_name: str | None
     stripe_customer_id: str | None
+    deleted_customer_id: str | None
+
+    @property
+    def idempotency_key(self) -> str:
+        """The key that creates the Stripe customer; that of a deleted one would only answer with it again."""
+        return f"customer:{self.id}:{self.deleted_customer_id}" if self.deleted_customer_id else f"customer:{self.id}"
 
 
-_SHOWN = [users.c[name] for name in ("id", "account_id", "email", "full_name", "stripe_customer_id")]
+_SHOWN = [
+    users.c[name] for name in ("id", "account_id", "email", "full_name", "stripe_customer_id", "deleted_customer_id")
+]
 
 
 def find(conn: Connection, account_id: str, user_id: str) -> User | None:
@@ -74,6 +83,15 @@ def remember_stripe_customer(conn: Connection, user_id: str, stripe_customer_id:
         .values(stripe_customer_id=stripe_customer_id)
     )
     return str(conn.execute(select(users.c.stripe_customer_id).where(users.c.id == user_id)).scalar_one())
+
+
+def forget_stripe_customer(conn: Connection, user_id: str, stripe_customer_id: str) -> None:
+    """Stripe has this customer no more; one that was kept in its place meanwhile stays."""
+    conn.execute(
+        update(users)
+        .where(users.c.id == user_id, users.c.stripe_customer_id == stripe_customer_id)
+        .values(stripe_customer_id=None, deleted_customer_id=stripe_customer_id)
+    )
 
 
 def _first(conn: Connection, condition: Any) -> User | None:

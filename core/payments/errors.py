@@ -28,11 +28,18 @@ class PaymentDeclined(PaymentError, Declined):
 
 
 class PaymentRefused(PaymentError, Upstream):
-    """Stripe will not do it (400, 404): repeating changes nothing."""
+    """Stripe will not do it (400, 404): repeating changes nothing.
 
-    def __init__(self, detail: str, code: str | None = None) -> None:
+    Args:
+        detail: Stripe's message.
+        code: Stripe's code.
+        param: the parameter that it is about, where Stripe names one.
+    """
+
+    def __init__(self, detail: str, code: str | None = None, param: str | None = None) -> None:
         super().__init__(detail, type="stripe-refused")
         self.code = code
+        self.param = param
 
 
 class PaymentKeyReused(PaymentError, Permanent):

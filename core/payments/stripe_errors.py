@@ -56,7 +56,7 @@ def _answered(error: Any, writing: bool) -> PaymentError:
         return PaymentKeyReused(_detail(error))
     if told.code == "rate_limit":
         return _slow_down(error)
-    return PaymentRefused(_detail(error), told.code)
+    return PaymentRefused(_detail(error), told.code, getattr(told, "param", None))
 
 
 def _lost(seen: str, writing: bool, replayed: bool = False) -> PaymentError:

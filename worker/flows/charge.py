@@ -13,7 +13,8 @@ from core.domain.customers import User
 from core.domain.payments import UNCREATED, Payment
 from core.domain.settlement import intent_seen
 from core.errors import Permanent
-from core.payments import PaymentKeyReused, PaymentUnknown
+from core.lookup import intents_of_customer
+from core.payments import PaymentKeyReused, PaymentRefused, PaymentUnknown
 from worker.backoff import backoff
 from worker.flows.evidence import marked, too_old
 from worker.work import Work
@@ -110,7 +111,7 @@ def _create_customer(work: Work, user: User) -> dict[str, Any]:
         marks = {"user_id": user.id}
         return payment.create_customer(email=user.email, name=user.full_name, metadata=marks, idempotency_key=key)
 
-    key = f"customer:{user.id}"
+    key = user.idempotency_key
     try:
         return create(key)
     except (PaymentUnknown, PaymentKeyReused) as error:
@@ -160,13 +161,29 @@ def _resolve(work: Work, row: Payment, params: dict[str, Any], error: PaymentUnk
 
 
 def _refused(work: Work, row: Payment, params: dict[str, Any], error: Permanent) -> dict[str, Any] | None:
+    customer_gone = _customer_gone(error)
     tried_before = row.status == payments.UNKNOWN or work.claim.attempt > 1
-    found = _look(work, row, params) if tried_before else None
+    found = _look(work, row, params) if tried_before or customer_gone else None
     if found is not None:
         return found
+    if customer_gone:
+        _forget_customer(work, row, params)
+        return None
     with work.fail(error) as conn:
         payments.change(conn, row, status=payments.CANCELED, detail=error.detail)
     return None
+
+
+def _customer_gone(error: Permanent) -> bool:
+    return isinstance(error, PaymentRefused) and (error.code, error.param) == ("resource_missing", "customer")
+
+
+def _forget_customer(work: Work, row: Payment, params: dict[str, Any]) -> None:
+    # It was deleted at Stripe, which refused the key and lists nothing that an earlier use of it made.
+    reason = f"{params['customer_id']} is not a customer at Stripe any more"
+    with work.again(0.0 if work.claim.attempt == 1 else backoff(work.claim.attempt), reason) as conn:
+        customers.forget_stripe_customer(conn, params["metadata"]["user_id"], params["customer_id"])
+        payments.advance(conn, row)
 
 
 def _look(work: Work, row: Payment, params: dict[str, Any]) -> dict[str, Any] | None:
@@ -174,7 +191,7 @@ def _look(work: Work, row: Payment, params: dict[str, Any]) -> dict[str, Any] | 
     since = int((row.epoch_at - timedelta(hours=1)).timestamp())  # clocks differ
 
     def listed() -> list[dict[str, Any]]:
-        return payment.list_payment_intents(customer_id=params["customer_id"], created_gte=since)
+        return intents_of_customer(params["customer_id"], since)
 
     return marked(listed, "payment_id", row.id)
 

@@ -157,6 +157,12 @@ def upgrade() -> None:
         ),
         sa.Column("full_name", sa.String(length=200), nullable=True),
         sa.Column("stripe_customer_id", sa.String(length=64), nullable=True),
+        sa.Column(
+            "deleted_customer_id",
+            sa.String(length=64),
+            nullable=True,
+            comment="the last one that was deleted at Stripe",
+        ),
         sa.Column("created_at", Timestamp, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
     )

@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import urllib3
 from sqlalchemy import update
 
+from core import payment
 from core.database import transaction
 from core.domain import customers, jobs, orders, payments
 from core.domain.customers import users
 from core.domain.jobs import Job
 from core.domain.orders import Order
+from core.payments import PaymentRefused
 from tests.worker.crashes import KillAt
 from tests.worker.shop import Shop
 from tests.worker.stripe import Stripe, fault
@@ -539,3 +542,90 @@ def test_a_row_that_vanished_is_a_bug_and_not_a_loop(shop: Shop, stripe: Stripe,
     shop.work_off()
     assert shop.job(accepted.job_id).status == jobs.QUARANTINED
     assert stripe.intents() == []
+
+
+# -- a customer that was deleted at Stripe
+
+
+def known_customer(shop: Shop, stripe: Stripe) -> str:
+    """The Stripe customer that an earlier checkout made."""
+    shop.work(shop.checkout(shop.order()))
+    return str(stripe.get("/v1/customers")["data"][0]["id"])
+
+
+def delete_customer(stripe: Stripe, customer_id: str) -> None:
+    urllib3.request(
+        "DELETE", f"{stripe.url}/v1/customers/{customer_id}", headers={"Authorization": "Bearer sk_test_worker"}
+    )
+    assert stripe.get("/v1/customers")["data"] == []
+
+
+def test_a_customer_that_was_deleted_at_stripe_is_made_anew(shop: Shop, stripe: Stripe) -> None:
+    gone = known_customer(shop, stripe)
+    delete_customer(stripe, gone)
+    order = shop.order()
+    [job] = shop.work(shop.checkout(order))
+    assert (job.status, shop.payment(order).epoch) == (jobs.QUEUED, 1)
+    shop.work_off()
+    assert shop.job(job.id).status == jobs.SUCCEEDED
+    [customer] = stripe.get("/v1/customers")["data"]
+    [intent] = [one for one in stripe.intents() if one["metadata"]["order_id"] == order.id]
+    assert gone != customer["id"] == intent["customer"]
+    delete_customer(stripe, customer["id"])
+    again = shop.checkout(shop.order())
+    shop.work_off()
+    assert shop.job(again.job_id).status == jobs.SUCCEEDED
+
+
+def test_two_checkouts_that_miss_the_customer_share_the_new_one(shop: Shop, stripe: Stripe) -> None:
+    delete_customer(stripe, known_customer(shop, stripe))
+    both = [shop.checkout(shop.order()) for _ in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(shop.work, both))
+    shop.work_off()
+    assert [shop.job(one.job_id).status for one in both] == [jobs.SUCCEEDED] * 2
+    assert len(stripe.get("/v1/customers")["data"]) == 1
+
+
+@pytest.mark.parametrize("point", ["runner.ended", "charge.customer_made", "charge.customer_kept", "charge.posted"])
+def test_dying_while_the_customer_is_made_anew_leaves_one_payment_intent(
+    shop: Shop, stripe: Stripe, kill_at: KillAt, point: str
+) -> None:
+    delete_customer(stripe, known_customer(shop, stripe))
+    order = shop.order()
+    accepted = shop.checkout(order)
+    killed = kill_at(point)
+    shop.work_off()
+    assert killed
+    assert shop.job(accepted.job_id).status == jobs.SUCCEEDED
+    assert len([one for one in stripe.intents() if one["metadata"]["order_id"] == order.id]) == 1
+    assert len(stripe.get("/v1/customers")["data"]) == 1
+
+
+def test_an_intent_that_an_earlier_key_made_is_found_although_its_customer_was_deleted(
+    shop: Shop, stripe: Stripe
+) -> None:
+    gone = known_customer(shop, stripe)
+    order = shop.order()
+    accepted = shop.checkout(order)
+    stripe.faults(fault("reset", "after", INTENTS))
+    shop.work(accepted)
+    assert shop.payment(order).status == payments.UNKNOWN
+    delete_customer(stripe, gone)
+    stripe.later(25)  # Stripe has forgotten the key, so it looks at the parameters again
+    shop.work_off()
+    assert shop.job(accepted.job_id).status == jobs.SUCCEEDED
+    assert len([one for one in stripe.intents() if one["metadata"]["order_id"] == order.id]) == 1
+    assert shop.payment(order).epoch == 0
+
+
+def test_any_other_refusal_still_cancels_the_payment(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise PaymentRefused("No such coupon", "resource_missing", "coupon")
+
+    monkeypatch.setattr(payment, "create_payment_intent", refuse)
+    order = shop.order()
+    [job] = shop.work(shop.checkout(order))
+    assert (job.status, shop.payment(order).status) == (jobs.FAILED, payments.CANCELED)
