@@ -22,7 +22,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from core import settings
+from core import revision, settings
 from core.errors import Retryable
 
 metadata = MetaData(
@@ -44,6 +44,7 @@ POOL_TIMEOUT_SECONDS = 10.0
 POSTGRES_NOT_NOW = frozenset({"25006", "25P03"})
 POSTGRES_LIMIT_EXCEEDED = "54"  # the class of statements that are too large: repeating them cannot help
 SQLITE_GENERIC_ERROR = 1  # a statement that is wrong, not a database that is away
+POSTGRES_NO_SUCH = frozenset({"42P01", "42703"})  # table, column
 POSTGRES_SESSION = (
     "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
 )
@@ -54,6 +55,13 @@ class DatabaseUnavailable(Retryable):
 
     When it is raised by a commit, whether the transaction happened is unknown.
     """
+
+
+class SchemaOutdated(DatabaseUnavailable):
+    """The database has no schema, or an older one than this program needs."""
+
+    def __init__(self) -> None:
+        super().__init__("the database has no schema, or an old one: run `python -m core.migrations`")
 
 
 class Timestamp(TypeDecorator[datetime]):
@@ -270,9 +278,38 @@ def translated() -> Iterator[None]:
     except PoolTimeout as error:
         raise DatabaseUnavailable("no database connection became free in time") from error
     except DBAPIError as error:
+        if _misses_something(error) and _is_outdated():
+            raise SchemaOutdated from error
         if not _is_unavailable(error):
             raise
         raise DatabaseUnavailable(f"the database is not available ({type(error.orig).__name__})") from error
+
+
+def check_schema() -> None:
+    """Look whether the database has this program's schema.
+
+    Raises:
+        SchemaOutdated: it has none, or an older one.
+        DatabaseUnavailable: the database is away.
+    """
+    with reading() as connection:
+        if revision.outdated(connection):
+            raise SchemaOutdated
+
+
+def _misses_something(error: DBAPIError) -> bool:
+    if getattr(error.orig, "sqlstate", None) in POSTGRES_NO_SUCH:
+        return True
+    return getattr(error.orig, "sqlite_errorcode", None) == SQLITE_GENERIC_ERROR
+
+
+def _is_outdated() -> bool:
+    # With the right schema, a statement that names what is not there is a bug of ours.
+    try:
+        with engine().connect() as connection:
+            return revision.outdated(connection)
+    except DBAPIError:
+        return False
 
 
 def _is_unavailable(error: DBAPIError) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 
 from flask import Flask
 
-from core import logs, monitor, settings
+from core import database, get_logger, logs, monitor, settings
+from core.database import DatabaseUnavailable, SchemaOutdated
 from web import auth, envelope, pages, problems
 from web.keys import keys
 from web.operate import findings as findings_commands
@@ -19,6 +20,8 @@ from web.review import refunds as refunds_commands
 from web.views import findings, jobs, monitoring, orders, statistics, webhooks
 
 TAGS = (orders.routes, jobs.routes, statistics.routes, findings.routes, webhooks.routes, monitoring.routes)
+
+logger = get_logger(__name__)
 
 
 class Application(Flask):
@@ -33,14 +36,24 @@ def start() -> Flask:
     """Build it as a program does: settings read and checked, logs and monitoring on, the bootstrap key in place.
 
     Raises:
-        SystemExit: a setting is wrong or missing.
+        SystemExit: a setting is wrong or missing, or the database lacks the schema.
     """
     settings.start()
     logs.configure()
     monitor.start()
+    _check_schema()
     app = build()
     auth.ensure_bootstrap_key()
     return app
+
+
+def _check_schema() -> None:
+    try:
+        database.check_schema()
+    except SchemaOutdated as error:
+        raise SystemExit(f"counterfoil: {error}") from None
+    except DatabaseUnavailable as error:
+        logger.warning("The schema could not be looked at yet", extra={"error": str(error)})
 
 
 def build() -> Flask:

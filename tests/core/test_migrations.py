@@ -14,13 +14,14 @@ from typing import Any
 import psycopg
 import pytest
 from alembic import command
-from sqlalchemy import inspect
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from core import database, migrations
-from core.database import DatabaseUnavailable, reading, transaction
-from core.domain import ledger, schema
+from core import database, migrations, revision
+from core.database import DatabaseUnavailable, SchemaOutdated, check_schema, reading, transaction
+from core.domain import jobs, ledger, schema
 from tests import servers
 from tests.core.domain import shop
 
@@ -194,3 +195,39 @@ def test_the_program_says_in_one_line_why_it_cannot(url: str, said: str, tmp_pat
     assert ended.returncode != 0
     assert said in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_the_revisions_are_those_that_alembic_knows() -> None:
+    script = ScriptDirectory.from_config(migrations.config())
+    assert [one.revision for one in script.walk_revisions()][::-1] == revision.REVISIONS
+
+
+@pytest.mark.usefixtures("fresh_url")
+def test_a_database_without_the_schema_is_said_with_what_to_do() -> None:
+    Path(str(database.engine().url.database)).parent.mkdir(parents=True, exist_ok=True)
+    for look in (check_schema, ask_for_jobs):
+        with pytest.raises(SchemaOutdated, match=r"run `python -m core\.migrations`"):
+            look()
+    migrations.upgrade()
+    check_schema()
+    ask_for_jobs()
+
+
+@pytest.mark.usefixtures("fresh_url")
+def test_an_older_schema_is_outdated_and_a_newer_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    migrations.upgrade()
+    with transaction() as conn:
+        conn.exec_driver_sql("ALTER TABLE jobs DROP COLUMN traceparent")
+    with pytest.raises(DBAPIError):  # with the newest schema it would be a bug
+        ask_for_jobs()
+    monkeypatch.setattr(revision, "REVISIONS", ["0001", "0002"])
+    for look in (check_schema, ask_for_jobs):
+        with pytest.raises(SchemaOutdated):
+            look()
+    monkeypatch.setattr(revision, "REVISIONS", ["0000"])
+    check_schema()
+
+
+def ask_for_jobs() -> None:
+    with reading() as conn:
+        conn.execute(select(jobs.jobs))

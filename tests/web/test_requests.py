@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,3 +191,16 @@ def test_a_path_forges_no_line_of_the_log(client: FlaskClient, caplog: pytest.Lo
 
     [line] = [record.getMessage() for record in caplog.records if record.name == "web.envelope"]
     assert line.splitlines() == ["GET /a%0Ab 404"]
+
+
+def test_a_database_without_the_schema_answers_503_and_logs_what_to_do(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
+
+    response = shop.post("/orders", ORDER)
+
+    assert (response.status_code, response.get_json()["type"]) == (503, "/problems/unavailable")
+    assert "run `python -m core.migrations`" in caplog.text
+    assert shop.get("/health/ready").get_json()["checks"]["database"]["ok"] is False
+    database.dispose()

@@ -51,3 +51,19 @@ def test_both_ways_to_name_the_application_start_it(tmp_path: Path, sqlite_templ
     for name in ("web", "web:app", "web:create_app"):
         ended = run("-m", "flask", "--app", name, "keys", "list", "--account", "nobody", **environment)
         assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+
+
+def test_a_database_without_the_schema_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    environment = {"DATABASE_URL": f"sqlite:///{tmp_path}/empty.db", "STATE_DIR": str(tmp_path), "LOG_LEVEL": "INFO"}
+    for program in (("-m", "flask", "--app", "web", "jobs", "waiting"), ("-c", "from web import app")):
+        ended = run(*program, **environment)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert ended.stderr == (
+            "counterfoil: the database has no schema, or an old one: run `python -m core.migrations`\n"
+        )
+
+
+def test_a_database_that_is_away_does_not_stop_the_start(tmp_path: Path) -> None:
+    url = "postgresql://nobody@127.0.0.1:1/nothing"
+    ended = run("-c", "from web import app; print(app.name)", DATABASE_URL=url, STATE_DIR=str(tmp_path))
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "web"), ended.stderr
