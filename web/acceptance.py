@@ -58,12 +58,17 @@ def fingerprint(body: BaseModel) -> str:
     return hashlib.sha256(f"{request.method} {request.path}\n{canonical}".encode()).hexdigest()
 
 
-def job_request(body: BaseModel | None = None, key: str | None = None) -> jobs.Request:
-    """What a job keeps of this request."""
+def job_request(body: BaseModel | None = None, key: str | None = None, order_id: str | None = None) -> jobs.Request:
+    """What a job keeps of this request.
+
+    Args:
+        order_id: the order whose browser asks: its keys are its own, so it can neither take nor see the shop's.
+    """
+    scope = f"{g.operation.method} {g.operation.path}"
     return jobs.Request(
         id=request.environ[REQUEST_ID],
         traceparent=_traceparent(),
-        scope=f"{g.operation.method} {g.operation.path}",
+        scope=f"{scope} by the browser of {order_id}" if order_id else scope,
         key=key,
         fingerprint=fingerprint(body) if body is not None else None,
     )

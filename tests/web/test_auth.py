@@ -5,7 +5,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from core.database import reading, transaction
-from core.domain import accounts
+from core.domain import accounts, payments
 from tests.web.shop import NOWHERE, Shop, counts, end_job, make_key
 from web import auth, tokens
 
@@ -176,3 +176,20 @@ def test_a_job_of_another_account_does_not_exist(shop: Shop, rival: Shop) -> Non
 
     assert rival.get(f"/jobs/{job_id}").status_code == 404
     assert rival.get(f"/jobs/{job_id}", Accept="text/event-stream").status_code == 404
+
+
+def test_a_browsers_keys_are_its_own_and_take_none_of_the_shops(shop: Shop) -> None:
+    placed, other = shop.order(), shop.order()
+    path = f"/orders/{placed['id']}/checkout"
+    own, stranger = (Shop(shop.client, one["checkout_token"], "default") for one in (placed, other))
+
+    theirs = stranger.post(f"/orders/{other['id']}/checkout", Idempotency_Key="1")
+    its = own.post(path, Idempotency_Key="1")
+    ours = shop.post(path, Idempotency_Key="1")
+
+    assert [answer.status_code for answer in (theirs, its, ours)] == [202, 202, 202]
+    assert len({answer.get_json()["job_id"] for answer in (theirs, its, ours)}) == 3
+    assert own.post(path, Idempotency_Key="1").get_json()["job_id"] == its.get_json()["job_id"]
+    assert shop.post(path, Idempotency_Key="1").get_json()["job_id"] == ours.get_json()["job_id"]
+    with reading() as conn:
+        assert len(payments.of_order(conn, placed["id"])) == 1

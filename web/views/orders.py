@@ -93,7 +93,7 @@ def show_order(caller: Caller, order_id: str) -> Response:
 )
 def checkout(caller: Caller, body: NewCheckout, order_id: str) -> Response:
     """Have a PaymentIntent made. However often it is asked, an order has at most one live payment."""
-    asked = job_request(body, idempotency_key())
+    asked = job_request(body, idempotency_key(), caller.order_id)
     accepted = accept(
         lambda conn: payments.request_checkout(conn, account_id=caller.account_id, order_id=order_id, request=asked)
     )
