@@ -75,12 +75,12 @@ def migrations() -> tuple[str, ...]:
 def stages(settings: Settings, environment: Mapping[str, str]) -> list[list[Program]]:
     """All programs in the order to stop them: what brings work, what does it, what that needs."""
 
-    def program(name: str, patience: float, *arguments: str) -> Program:
-        return Program(name, (sys.executable, "-m", *arguments), environment, patience)
+    def program(name: str, patience: float, *arguments: str, **more: str) -> Program:
+        return Program(name, (sys.executable, "-m", *arguments), {**more, **environment}, patience)
 
     bring = [
         program("beat", 5, "celery", "--quiet", "-A", "worker", "beat"),
-        program("flower", 5, "celery", "-A", "worker", "flower", *_flower(settings)),
+        program("flower", 5, "celery", "-A", "worker", "flower", *_flower(settings), **_flower_api(settings)),
         program("web", 10, "granian", *_granian(settings), "web:create_app"),
     ]
     work = [
@@ -119,5 +119,10 @@ def _worker(queues: str, threads: int, name: str) -> list[str]:
 
 
 def _flower(settings: Settings) -> list[str]:
-    # Pages are open to this machine; the API can stop workers and answers 401 until FLOWER_BASIC_AUTH is set.
     return ["--address=127.0.0.1", f"--port={settings.flower_port}", "--logging=warning"]
+
+
+def _flower_api(settings: Settings) -> dict[str, str]:
+    # The API can stop workers, so outside dev it answers 401 until FLOWER_BASIC_AUTH is set; in dev it is as open to
+    # this machine as the pages, and a worker that it stops is started again.
+    return {"FLOWER_UNAUTHENTICATED_API": "true"} if settings.app_env == "dev" else {}

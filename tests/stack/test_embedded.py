@@ -9,6 +9,7 @@ import pytest
 from core import settings
 from core.domain import jobs
 from stack import embedded, welcome
+from stack.program import Program
 
 
 @pytest.fixture
@@ -78,3 +79,15 @@ def test_the_address_shown_is_one_that_this_machine_reaches(
 ) -> None:
     monkeypatch.setenv("HOST", host)
     assert embedded.web_url(settings.load()) == url
+
+
+def test_flowers_api_is_open_in_dev_only_and_to_this_machine_only(found: settings.Settings) -> None:
+    def flower(now: settings.Settings, **said: str) -> Program:
+        return next(one for stage in embedded.stages(now, said) for one in stage if one.name == "flower")
+
+    name = "FLOWER_UNAUTHENTICATED_API"
+    assert flower(found).environment[name] == "true"
+    assert "--address=127.0.0.1" in flower(found).command
+    assert flower(found, **{name: "false"}).environment[name] == "false"
+    assert name not in flower(found.model_copy(update={"app_env": "staging"})).environment
+    assert name not in (Path(__file__).parents[2] / "docker-compose.yml").read_text()
