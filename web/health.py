@@ -71,6 +71,9 @@ def _worker(canary: datetime | None) -> Check:
 def _overdue(backlog: jobs.Backlog) -> Check:
     late = backlog.oldest_due_seconds
     detail = f"{backlog.queued} queued, {backlog.running} running, the oldest is due for {late:.0f} s"
+    ages = sorted(backlog.oldest_open_seconds.items())
+    if ages:
+        detail += "; the oldest open " + ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in ages)
     return Check(ok=late <= OVERDUE_LIMIT or _starting(), detail=detail)
 
 

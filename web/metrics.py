@@ -69,6 +69,12 @@ class _Backlog(Collector):
         for name, seconds in ({pauses.STRIPE: 0.0} | {one.name: one.seconds for one in paused}).items():
             waits.add_metric([name], seconds)
         yield waits
+        ages = GaugeMetricFamily(
+            "counterfoil_oldest_open_job_seconds", "How long ago the oldest open job was accepted", labels=["kind"]
+        )
+        for kind, seconds in backlog.oldest_open_seconds.items():
+            ages.add_metric([kind], seconds)
+        yield ages
 
 
 def exposition() -> bytes:

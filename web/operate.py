@@ -22,14 +22,18 @@ findings = AppGroup("findings", help="See where Stripe and we differ, and close 
 
 @jobs.command("waiting")
 def waiting() -> None:
-    """List what is paused, and the jobs that were set aside: `quarantined` and `needs_review`."""
+    """List what is paused, the jobs that were set aside, and those that have been put back for an hour or more."""
     with in_one_line(), reading() as conn:
-        paused, found = pauses.in_force(conn), work.set_aside(conn)
+        paused, found = pauses.in_force(conn), work.set_aside(conn) + work.open_too_long(conn)
     for pause in paused:
         click.echo(f"paused  {pause.name}  since {rfc3339(pause.since)}  {pause.reason}")
     for job in found:
-        detail = (job.error or {}).get("detail", "")
+        detail = (job.error or {}).get("detail", "") if job.status in work.SET_ASIDE else _still_open(job)
         click.echo(f"{job.id}  {job.kind}  {job.status}  order {job.order_id or '-'}  {detail}")
+
+
+def _still_open(job: work.Job) -> str:
+    return f"since {rfc3339(job.created_at)}, attempts {job.attempts}: {job.detail or 'never begun'}"
 
 
 @jobs.command("resume")

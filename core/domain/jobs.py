@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any, LiteralString
@@ -33,6 +33,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -52,6 +53,8 @@ SYSTEM = "system"
 
 SCHEDULE = "schedule"
 """The idempotency scope of the schedule's jobs, whose keys are `task:period`."""
+OPEN_TOO_LONG_SECONDS = 3_600.0
+"""A job that has not ended after so long is somebody's business, and again after as long."""
 FIRST_HINT_SECONDS = 5.0
 """The web hints a fresh row itself; the sweep waits this long before it hints again."""
 
@@ -117,6 +120,7 @@ jobs = Table(
     Column("result", JSONDocument),
     Column("error", JSONDocument),
     Column("detail", Text, comment="why it was last put back, for a person"),
+    Column("raised_at", Timestamp, comment="when it was last said that it has been open for too long"),
     Column("created_at", Timestamp, nullable=False),
     Column("started_at", Timestamp),
     Column("finished_at", Timestamp),
@@ -198,6 +202,7 @@ class Job:
     finished_at: datetime | None
     run_at: datetime
     request_id: str | None
+    detail: str | None
 
 
 class KeyTaken(Exception):
@@ -208,7 +213,7 @@ _SHOWN = [
     jobs.c[name]
     for name in (
         "id", "account_id", "kind", "queue", "args", "order_id", "status", "attempts", "result", "error",
-        "created_at", "started_at", "finished_at", "run_at", "request_id",
+        "created_at", "started_at", "finished_at", "run_at", "request_id", "detail",
     )
 ]  # fmt: skip
 
@@ -342,6 +347,32 @@ def set_aside(conn: Connection, limit: int = 1_000) -> list[Job]:
     return sorted(found, key=lambda job: job.id)
 
 
+def open_too_long(conn: Connection, limit: int = 1_000) -> list[Job]:
+    """The jobs that have been put back again and again for an hour or more, oldest first."""
+    late = select(*_SHOWN).where(_late()).order_by(jobs.c.created_at).limit(limit)
+    return [_job(row) for row in conn.execute(late)]
+
+
+def raise_late(conn: Connection, limit: int) -> list[Job]:
+    """Up to `limit` such jobs, the oldest first, that were not raised for an hour, counted as raised now."""
+    lately = now_plus(-OPEN_TOO_LONG_SECONDS)
+    wanted = (
+        select(jobs.c.id)
+        .where(_late(), jobs.c.raised_at.is_(None) | (jobs.c.raised_at < lately))
+        .order_by(jobs.c.created_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
+    raised = update(jobs).where(jobs.c.id.in_(select(wanted.c.id))).values(raised_at=now())
+    found = [_job(row) for row in conn.execute(raised.returning(*_SHOWN))]
+    return sorted(found, key=lambda job: job.created_at)
+
+
+def _late() -> ColumnElement[bool]:
+    return in_status(QUEUED) & (jobs.c.created_at < now_plus(-OPEN_TOO_LONG_SECONDS))
+
+
 def ended(conn: Connection, ids: Iterable[str]) -> set[str]:
     """Which of `ids` have ended, well or badly."""
     wanted = jobs.c.id.in_(list(ids)) & jobs.c.status.in_(ENDED)
@@ -350,13 +381,19 @@ def ended(conn: Connection, ids: Iterable[str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Backlog:
-    """How much waits. `oldest_due_seconds` is how long the longest-due queued job has been due (0 if none)."""
+    """How much waits.
+
+    Args:
+        oldest_due_seconds: how long the longest-due queued job has been due (0 if none).
+        oldest_open_seconds: by kind, how long ago the oldest job was accepted that has not ended by itself.
+    """
 
     queued: int
     running: int
     quarantined: int
     needs_review: int
     oldest_due_seconds: float
+    oldest_open_seconds: dict[str, float] = field(default_factory=dict)
 
 
 def backlog(conn: Connection) -> Backlog:
@@ -373,7 +410,16 @@ def backlog(conn: Connection) -> Backlog:
     *counted, oldest, clock = conn.execute(select(*counts, first_due, now())).one()
     queued, running, quarantined, needs_review = counted
     late = max((clock - oldest).total_seconds(), 0.0) if oldest else 0.0
-    return Backlog(queued, running, quarantined, needs_review, late)
+    return Backlog(queued, running, quarantined, needs_review, late, _oldest_open(conn))
+
+
+def _oldest_open(conn: Connection) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for status in (QUEUED, RUNNING):
+        first = select(jobs.c.kind, func.min(jobs.c.created_at, type_=Timestamp()), now())
+        for kind, made, clock in conn.execute(first.where(in_status(status)).group_by(jobs.c.kind)):
+            found[kind] = max((clock - made).total_seconds(), found.get(kind, 0.0))
+    return found
 
 
 def last_canary(conn: Connection) -> datetime | None:

@@ -1,14 +1,15 @@
 """Statistics per customer and per day, never across currencies.
 
-A customer's numbers are counted when asked. The shop's days are a table that a job rebuilds, so `as_of` says
-how fresh they are.
+A customer's numbers are counted when asked. The shop's days are a table that a job brings up to date, so `as_of`
+says how fresh they are. It counts again only the days that can have changed: an order or a posting belongs to the
+day on which it was written, so nothing appears before the moment up to which everything was written already.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -24,6 +25,8 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
+    update,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -51,6 +54,7 @@ statistics_runs = Table(
     metadata,
     Column("account_id", String(64), primary_key=True),
     Column("as_of", Timestamp, nullable=False),
+    Column("complete_to", Timestamp, comment="all that was written before is counted"),
 )
 
 
@@ -187,12 +191,26 @@ def accounts(conn: Connection) -> list[str]:
 
 
 def rebuild(conn: Connection, account_id: str) -> int:
-    """Count the account's days anew from its orders and its ledger; returns how many rows that made."""
+    """Count all days of the account anew from its orders and its ledger; returns how many rows that made."""
     _stamp(conn, account_id)  # first: its row lock makes a second rebuild wait, else both would insert the same days
+    return _count(conn, account_id, _LONG_AGO)
+
+
+def refresh(conn: Connection, account_id: str) -> int:
+    """Count those days anew that can have changed since the last time; returns how many rows that made."""
+    _stamp(conn, account_id)
+    mine = statistics_runs.c.account_id == account_id
+    complete_to = conn.execute(select(statistics_runs.c.complete_to).where(mine)).scalar()
+    return _count(conn, account_id, complete_to - CLOCK_STEPS if complete_to else _LONG_AGO)
+
+
+def _count(conn: Connection, account_id: str, since: datetime) -> int:
+    complete_to = _complete_to(conn)  # before counting: what is written later is counted the next time
+    from_ = datetime(since.year, since.month, since.day, tzinfo=UTC)
     days: dict[tuple[str, str], dict[str, int]] = {}
     for day, currency, placed in conn.execute(
         select(utc_day(orders.c.created_at), orders.c.currency, func.count())
-        .where(orders.c.account_id == account_id)
+        .where(orders.c.account_id == account_id, orders.c.created_at >= from_)
         .group_by(utc_day(orders.c.created_at), orders.c.currency)
     ):
         days.setdefault((day, currency), dict(_NOTHING))["orders"] = placed
@@ -205,20 +223,45 @@ def rebuild(conn: Connection, account_id: str) -> int:
             _sum(paid),
             _sum(_signed()),
         )
-        .where(transfers.c.account_id == account_id, transfers.c.kind.in_((PAYMENT, REFUND, REFUND_REVERSAL)))
+        .where(
+            transfers.c.account_id == account_id,
+            transfers.c.posted_at >= from_,
+            transfers.c.kind.in_((PAYMENT, REFUND, REFUND_REVERSAL)),
+        )
         .group_by(utc_day(transfers.c.posted_at), transfers.c.currency)
     ):
         found = days.setdefault((day, currency), dict(_NOTHING))
         found.update(paid_orders=paid_orders, gross=int(gross), refunded=int(gross) - int(net))
-    _replace(conn, account_id, days)
+    _replace(conn, account_id, from_.date(), days)
+    run = update(statistics_runs).where(statistics_runs.c.account_id == account_id)
+    conn.execute(run.values(complete_to=complete_to))
     return len(days)
 
 
+def _complete_to(conn: Connection) -> datetime:
+    """The moment before which every transaction of others has ended, so that all they wrote can be seen now.
+
+    A row carries the time of a statement, which is never before the start of its transaction. PostgreSQL shows the
+    transactions of its own role, which is the one that writes here; ours is among them.
+    """
+    moment: datetime = conn.execute(select(now())).scalar_one()
+    if conn.dialect.name == "sqlite":
+        return moment  # one writer at a time, and that is us
+    begun = conn.execute(
+        text("SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database()")
+    ).scalar()
+    return min(moment, begun) if begun else _LONG_AGO
+
+
+CLOCK_STEPS = timedelta(minutes=10)
+"""How far the database's clock may have been set back between two runs."""
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTHING = {"orders": 0, "paid_orders": 0, "gross": 0, "refunded": 0}
 
 
-def _replace(conn: Connection, account_id: str, days: dict[tuple[str, str], dict[str, int]]) -> None:
-    conn.execute(delete(daily_statistics).where(daily_statistics.c.account_id == account_id))
+def _replace(conn: Connection, account_id: str, from_day: date, days: dict[tuple[str, str], dict[str, int]]) -> None:
+    counted = (daily_statistics.c.account_id == account_id) & (daily_statistics.c.day >= from_day)
+    conn.execute(delete(daily_statistics).where(counted))
     rows = [
         {"account_id": account_id, "day": date.fromisoformat(day), "currency": currency, **numbers}
         for (day, currency), numbers in days.items()

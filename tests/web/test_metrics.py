@@ -61,6 +61,7 @@ def test_accepted_jobs_and_what_waits_are_counted(shop: Shop) -> None:
     assert after["counterfoil_jobs", labels(status="queued")] == 1
     assert after["counterfoil_jobs", labels(status="quarantined")] == 0
     assert after["counterfoil_oldest_due_job_seconds", labels()] >= 0
+    assert after["counterfoil_oldest_open_job_seconds", kind] >= 0
     assert after["counterfoil_database_up", labels()] == 1
 
 

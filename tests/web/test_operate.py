@@ -7,7 +7,7 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy import update
 
-from core.database import reading, transaction
+from core.database import now_plus, reading, transaction
 from core.domain import findings, jobs, pauses
 from core.proof import FEES, PAID, compare
 from tests.web.shop import NOWHERE, Shop
@@ -110,3 +110,14 @@ def test_a_database_that_is_away_is_said_in_one_line(app: Flask, monkeypatch: py
     for command in (("jobs", "waiting"), ("findings", "list")):
         answered = run(app, *command)
         assert (answered.exit_code, len(answered.stderr.splitlines())) == (1, 1)
+
+
+def test_a_job_that_is_open_for_an_hour_is_listed_with_what_it_waits_for(app: Flask) -> None:
+    with transaction() as conn:
+        late, young = (jobs.enqueue(conn, jobs.CANARY, {}).job_id for _ in range(2))
+        old = {"created_at": now_plus(-3601), "attempts": 7, "detail": "Stripe was not reached"}
+        conn.execute(update(jobs.jobs).where(jobs.jobs.c.id == late).values(**old))
+    listed = run(app, "jobs", "waiting").stdout
+    assert listed.startswith(f"{late}  maintenance.canary  queued  order -  since ")
+    assert listed.endswith("attempts 7: Stripe was not reached\n")
+    assert young not in listed

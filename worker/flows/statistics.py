@@ -1,4 +1,4 @@
-"""Statistics: rebuild the days of one account, or of all when the schedule asks."""
+"""Statistics: rebuild all days of the account that asks; the schedule brings those of all accounts up to date."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ logger = get_logger(__name__)
 
 
 def recompute(work: Work) -> None:
-    """Rebuild each account's days from its orders and its ledger, one transaction per account."""
+    """Count each account's days from its orders and its ledger, one transaction per account."""
     one = work.args.get("account_id")
+    count = statistics.rebuild if one else statistics.refresh
     with reading() as conn:
         accounts = [one] if one else statistics.accounts(conn)
     rows = 0
     with monitor.trace("statistics.recompute"):
         for account_id in accounts:
             with work.step() as conn:
-                rows += statistics.rebuild(conn, account_id)
+                rows += count(conn, account_id)
             crash_point("statistics.rebuilt")
     with work.succeed({"accounts": len(accounts), "rows": rows}):
         pass

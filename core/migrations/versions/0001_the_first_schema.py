@@ -89,6 +89,9 @@ def upgrade() -> None:
         sa.Column("result", JSONDocument, nullable=True),
         sa.Column("error", JSONDocument, nullable=True),
         sa.Column("detail", sa.Text(), nullable=True, comment="why it was last put back, for a person"),
+        sa.Column(
+            "raised_at", Timestamp, nullable=True, comment="when it was last said that it has been open for too long"
+        ),
         sa.Column("created_at", Timestamp, nullable=False),
         sa.Column("started_at", Timestamp, nullable=True),
         sa.Column("finished_at", Timestamp, nullable=True),
@@ -145,6 +148,7 @@ def upgrade() -> None:
         "statistics_runs",
         sa.Column("account_id", sa.String(length=64), nullable=False),
         sa.Column("as_of", Timestamp, nullable=False),
+        sa.Column("complete_to", Timestamp, nullable=True, comment="all that was written before is counted"),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_statistics_runs")),
     )
     op.create_table(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
-from core.database import reading, transaction
+from core.database import now_plus, reading, transaction
 from core.domain import jobs, leases, timeline
 from core.domain.jobs import CANARY, Accepted, KeyTaken, Request
 from core.errors import Unprocessable
@@ -220,3 +221,17 @@ def test_only_old_and_done_jobs_of_the_schedule_are_pruned_with_their_timelines(
 def test_every_kind_is_named_once_and_has_a_queue() -> None:
     assert all(name == kind.name and kind.queue for name, kind in jobs.KINDS.items())
     assert {"payments.create", "refunds.create", "webhooks.process", "statistics.recompute"} <= set(jobs.KINDS)
+
+
+def test_the_age_of_the_oldest_open_job_is_told_by_kind() -> None:
+    with transaction() as conn:
+        first, second, third = (jobs.enqueue(conn, kind, {}).job_id for kind in (CANARY, CANARY, jobs.WEBHOOK_PROCESS))
+        for job_id, seconds in ((first, 100), (second, 200), (third, 50)):
+            aged = update(jobs.jobs).where(jobs.jobs.c.id == job_id)
+            conn.execute(aged.values(created_at=now_plus(-seconds)))
+        running = {"status": jobs.RUNNING, "lease_token": new_id()}
+        conn.execute(update(jobs.jobs).where(jobs.jobs.c.id == second).values(**running))
+        ages = jobs.backlog(conn).oldest_open_seconds
+    assert {kind: round(seconds, -1) for kind, seconds in ages.items()} == {
+        "maintenance.canary": 200, "webhooks.process": 50,
+    }  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from sqlalchemy import func, select
 
-from core.database import reading, transaction
+from core.database import engine, reading, transaction
 from core.domain import jobs, ledger, orders, statistics
 from core.domain.orders import Order
 from core.domain.statistics import CurrencyTotal, Day, ShopStatistics, UserCurrency
@@ -264,3 +265,74 @@ def test_an_unpaid_order_counts_as_placed_only(clock: DatabaseClock) -> None:
         orders.move(conn, order, orders.CANCELED)
     rebuild()
     assert of_shop().series == (Day(date(2026, 5, 5), "usd", 1, 0, 0, 0, 0),)
+
+
+# -- only what can have changed
+
+
+def refresh(account_id: str = shop.ACCOUNT) -> int:
+    with transaction() as conn:
+        return statistics.refresh(conn, account_id)
+
+
+def test_a_refresh_counts_the_days_that_can_have_changed_and_leaves_the_others(clock: DatabaseClock) -> None:
+    clock.set(datetime(2026, 5, 5, 12, tzinfo=UTC))
+    with transaction() as conn:
+        order, _ = shop.paid(conn, 1000)
+    assert refresh() == 1  # the first time counts everything
+    clock.set(datetime(2026, 5, 6, 12, tzinfo=UTC))
+    assert refresh() == 1
+    clock.set(datetime(2026, 5, 7, 12, tzinfo=UTC))
+    with transaction() as conn:
+        conn.execute(statistics.daily_statistics.update().values(orders=7))
+        shop.refunded(conn, order, 400)
+    assert refresh() == 1
+    assert [(day.day.day, day.orders, day.net) for day in of_shop().series] == [(5, 7, 1000), (7, 0, -400)]
+    assert rebuild() == 2  # whoever asks for a rebuild gets one
+    assert [(day.day.day, day.orders, day.net) for day in of_shop().series] == [(5, 1, 1000), (7, 0, -400)]
+
+
+def test_around_midnight_both_days_are_counted(clock: DatabaseClock) -> None:
+    clock.set(datetime(2026, 5, 5, 23, 59, 30, tzinfo=UTC))
+    with transaction() as conn:
+        shop.paid(conn, 1000)
+    refresh()
+    with transaction() as conn:
+        shop.paid(conn, 500)
+    clock.set(datetime(2026, 5, 6, 0, 0, 30, tzinfo=UTC))
+    with transaction() as conn:
+        shop.paid(conn, 50)
+    refresh()
+    refresh()
+    assert [(day.day.day, day.orders, day.gross) for day in of_shop().series] == [(5, 2, 1500), (6, 1, 50)]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one writer at a time
+def test_what_commits_late_is_counted_on_the_day_on_which_it_was_written(clock: DatabaseClock) -> None:
+    late = engine().connect()
+    late.begin()
+    written = late.execute(select(func.statement_timestamp())).scalar_one()
+    clock.set(written)
+    shop.paid(late, 1000)
+    for days in (0, 3):  # it stays open for days, and the job runs on
+        clock.set(written + timedelta(days=days))
+        assert refresh() == 0
+    late.commit()
+    late.close()
+    clock.set(written + timedelta(days=4))
+    assert refresh() == 1
+    counted = of_shop((date(2000, 1, 1), date(2999, 1, 1))).series
+    assert [(day.day, day.gross) for day in counted] == [(written.astimezone(UTC).date(), 1000)]
+
+
+def test_refreshes_and_rebuilds_at_once_miss_nothing() -> None:
+    def add_and_count(number: int) -> None:
+        for _ in range(3):
+            with transaction() as conn:
+                shop.paid(conn, 1000)
+            (refresh if number % 2 else rebuild)()
+
+    race(6, add_and_count)
+    refresh()
+    [total] = of_shop((date(2000, 1, 1), date(2999, 1, 1))).totals
+    assert (total.orders, total.paid_orders, total.gross) == (18, 18, 18_000)
