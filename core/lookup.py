@@ -87,9 +87,7 @@ def chosen(found: list[Answer], wanted: str | None) -> Answer:
     """
     named = [seen for seen in found if seen["id"] == wanted] if wanted else found
     if not named:
-        raise Undecided(
-            f"Stripe shows no {wanted or 'such object'} with our id: discard it, or look into another account"
-        )
+        raise Undecided(f"Stripe shows no {wanted or 'such object'} with our id: look there, or discard it")
     moving = [seen for seen in named if seen["status"] not in IDLE]
     if len(moving) > 1:
         shown = ", ".join(f"{seen['id']} {seen['status']} {seen['amount']}" for seen in moving)

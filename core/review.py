@@ -94,11 +94,10 @@ def discard_payment(payment_id: str, by: str) -> Decision:
             raise Undecided(f"Stripe shows {intent['id']} as {intent['status']}: it took money; settle the payment")
 
     def give_up(conn: Connection, order: Order) -> None:
-        known = row.payment_intent_id or (found[0]["id"] if found else None)
-        gone = payments.change(
-            conn, row, status=payments.CANCELED, payment_intent_id=known, detail=f"discarded by {by}"
-        )
-        _unmoved(gone)
+        known: dict[str, Any] = {}
+        if found:  # as it is there, so that its cancellation, told by a webhook, is no doubt again
+            known = {"payment_intent_id": found[0]["id"], **{name: found[0][name] for name in ("amount", "currency")}}
+        _unmoved(payments.change(conn, row, status=payments.CANCELED, detail=f"discarded by {by}", **known))
         settle_order(conn, order)
 
     return _decided(row, by, "discarded", give_up, found[0] if found else None)

@@ -195,6 +195,7 @@ def test_a_discarded_payment_is_canceled_at_stripe_and_its_order_checked_out_aga
     shop.hear(stripe.events())
     shop.work_off()
     assert shop.look(order).status == orders.AWAITING_PAYMENT
+    assert run("jobs", "waiting").stdout == ""
 
 
 def test_a_payment_that_took_money_or_is_taking_it_is_not_discarded(
