@@ -56,3 +56,17 @@ def test_a_stripe_customer_belongs_to_one_user_only() -> None:
         found = customers.find(conn, "acme", second.id)
     assert found is not None
     assert found.stripe_customer_id is None
+
+
+def test_a_customer_that_stripe_deleted_is_forgotten_once_and_its_successor_has_another_key() -> None:
+    user = add("ada@example.com")
+    with transaction() as conn:
+        customers.remember_stripe_customer(conn, user.id, "cus_1")
+        customers.forget_stripe_customer(conn, user.id, "cus_1")
+    forgotten = add("ada@example.com")
+    assert (forgotten.stripe_customer_id, forgotten.deleted_customer_id) == (None, "cus_1")
+    assert forgotten.idempotency_key != user.idempotency_key
+    with transaction() as conn:
+        customers.remember_stripe_customer(conn, user.id, "cus_2")
+        customers.forget_stripe_customer(conn, user.id, "cus_1")  # somebody else saw the same, and was faster
+    assert add("ada@example.com").stripe_customer_id == "cus_2"
