@@ -231,7 +231,7 @@ def due_for_check(conn: Connection, limit: int) -> list[Payment]:
 
 def in_review(conn: Connection) -> list[Payment]:
     """The payments that wait for an operator, oldest first."""
-    found = conn.execute(select(*_SHOWN).where(payments.c.status == NEEDS_REVIEW).order_by(payments.c.id))
+    found = conn.execute(select(*SHOWN).where(payments.c.status == NEEDS_REVIEW).order_by(payments.c.id))
     return [Payment(**row._asdict()) for row in found]
 
 
