@@ -22,8 +22,8 @@ from core.domain.payments import Payment
 from core.domain.refunds import Refund
 from core.domain.settlement import intent_taken, refund_taken, settle_order
 from core.ids import is_id
-from core.lookup import IDLE, Undecided, chosen, intents_of, refunds_of
 from core.payments import PaymentRefused
+from core.sightings import IDLE, Undecided, chosen, intents_of, refunds_of
 
 logger = get_logger(__name__)
 

@@ -12,7 +12,7 @@ from core import review
 from core.database import reading
 from core.domain import payments as paid
 from core.domain import refunds as refunded
-from core.lookup import Undecided
+from core.sightings import Undecided
 from core.switches import enabled
 from web.oneline import in_one_line
 

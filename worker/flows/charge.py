@@ -13,8 +13,8 @@ from core.domain.customers import User
 from core.domain.payments import UNCREATED, Payment
 from core.domain.settlement import intent_seen
 from core.errors import Permanent
-from core.lookup import intents_of_customer
 from core.payments import PaymentKeyReused, PaymentRefused, PaymentUnknown
+from core.sightings import intents_of_customer
 from worker.backoff import backoff
 from worker.flows.evidence import marked, too_old
 from worker.work import Work

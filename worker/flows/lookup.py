@@ -16,6 +16,7 @@ from core.domain import checks, disputes, findings, jobs, orders, payments, refu
 from core.domain.disputes import Dispute
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
+from core.sightings import intents_of_customer
 from worker.flows.asking import Told, ask
 from worker.flows.comparison import Row, compare_dispute, compare_intent, compare_refund, record
 from worker.flows.evidence import marked, too_old
@@ -91,7 +92,7 @@ def _intent(row: Payment) -> dict[str, Any] | None:
     if row.params is None or row.status not in payments.UNCREATED:  # parameters are kept before anything is sent
         return None
     customer, since = row.params["customer_id"], int((row.epoch_at - timedelta(hours=1)).timestamp())  # clocks differ
-    return marked(lambda: payment.list_payment_intents(customer, since), "payment_id", row.id)
+    return marked(lambda: intents_of_customer(customer, since), "payment_id", row.id)
 
 
 def _refund(row: Refund, paid: Payment) -> dict[str, Any] | None:

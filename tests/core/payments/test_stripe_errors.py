@@ -267,6 +267,12 @@ def test_an_error_after_the_effect_is_replayed_and_the_list_shows_what_happened(
     assert len(payment.list_payment_intents()) == 1
 
 
+def test_a_refusal_names_the_parameter_that_it_is_about(simulator: Simulator) -> None:
+    with pytest.raises(PaymentRefused) as caught:
+        payment.create_payment_intent(1000, customer_id="cus_nobody")
+    assert (caught.value.code, caught.value.param) == ("resource_missing", "customer")
+
+
 def test_a_key_with_another_amount_is_our_bug(simulator: Simulator) -> None:
     payment.create_payment_intent(1000, idempotency_key="k")
     with pytest.raises(PaymentKeyReused):
