@@ -271,8 +271,18 @@ class World:
         if kind == "beat":
             return (*celery, "beat")
         pool, count = POOLS[self.plan.database]
-        queues = ("-Q", "payments,webhooks,statistics,maintenance", "--without-gossip", "--without-mingle")
-        return (*celery, "worker", "-n", f"{name}@faults", "-P", pool, "-c", str(count), *queues)
+        return (
+            *celery,
+            "worker",
+            "-n",
+            f"{name}@faults",
+            "-P",
+            pool,
+            "-c",
+            str(count),
+            "--without-gossip",
+            "--without-mingle",
+        )
 
     def _await(self, url: str) -> None:
         problem = readiness.wait(url, START_SECONDS, threading.Event())
