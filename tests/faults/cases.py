@@ -81,7 +81,7 @@ REDIS, POSTGRES = ("redis",), ("postgresql",)
 CASES: dict[str, Case] = {
     "calm": Case("nothing breaks; the throughput to compare with"),
     "kills": Case("kill -9 of any process every 0.2 to 2 s", (broken.random_kills,),
-                  plan={"workers": 4, "beats": 2, "latency_ms": 100}),
+                  plan={"workers": 4, "sweepers": 2, "beats": 2, "latency_ms": 100}),
     "two-beats": Case("two beats", plan={"beats": 2}),
     "three-beats": Case("three beats", plan={"beats": 3}),
     "stopped": Case("SIGSTOP of a worker for three leases before and during its calls to Stripe",

@@ -20,7 +20,7 @@ Injection = Callable[[Run], None]
 
 def random_kills(run: Run) -> None:
     """kill -9 of any process, every 0.2 to 2 s."""
-    names = run.world.names("web", "worker", "beat", "simulator")
+    names = run.world.names("web", "worker", "sweeper", "beat", "simulator")
     while not run.done.wait(run.dice.uniform(0.2, 2.0)):
         name = run.dice.choice(names)
         if run.world.signal(name, signal.SIGKILL, run.dice):
@@ -204,7 +204,7 @@ def clock_jump(run: Run) -> None:
     """A day and an hour pass for everybody while answers are unknown: all programs are down meanwhile."""
     time.sleep(3.0)
     world = run.world
-    names = world.names("web", "worker", "beat")
+    names = world.names("web", "worker", "sweeper", "beat")
     world.end(*names)
     run.history.fault("sleep", "all programs")
     run.jump_clock(DAY_HOURS)
@@ -247,7 +247,7 @@ def armed_in_turn(points: Sequence[str]) -> Injection:
             run.world.arm(point)
             if _within(LONGEST_TURN, partial(run.world.crashed, point)):
                 time.sleep(0.1)  # until its death is known
-            _within(LONGEST_ABSENCE, lambda: not run.world.presence.absent("worker"))
+            _within(LONGEST_ABSENCE, lambda: not run.world.presence.absent("worker", "sweeper"))
 
     return arm
 

@@ -13,7 +13,7 @@ Span = tuple[float, float]
 """From one Unix time to another, which is infinite when it did not end."""
 News = tuple[float, str, bool]
 """At a Unix time, a program came (True) or was gone."""
-NEEDED = ("worker", "beat", "simulator")
+NEEDED = ("worker", "sweeper", "beat", "simulator")
 """Without one of each no job is taken, hinted or done."""
 
 
@@ -32,14 +32,14 @@ class Presence:
         """The program was started, stopped, killed, or ended: it does not work now."""
         self._note(name, there=False)
 
-    def absent(self, kind: str) -> set[str]:
+    def absent(self, *kinds: str) -> set[str]:
         """Programs whose names begin so and that are not there now."""
         with self._lock:
-            last = {name: there for _, name, there in self._news if name.startswith(kind)}
+            last = {name: there for _, name, there in self._news if name.startswith(kinds)}
         return {name for name, there in last.items() if not there}
 
     def gaps(self) -> list[Span]:
-        """When none of the workers, none of the beats, or no simulator was there."""
+        """When none of the workers, of those that sweep, or of the beats, or no simulator was there."""
         with self._lock:
             news = list(self._news)
         return gaps(news)

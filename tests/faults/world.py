@@ -60,6 +60,7 @@ class Plan:
     broker: str = "filesystem"
     webs: int = 2
     workers: int = 2
+    sweepers: int = 1
     beats: int = 1
     lease: float = 4.0
     period: int = 10
@@ -117,7 +118,8 @@ class World:
             [sys.executable, "-m", "core.migrations"], cwd=ROOT, env=self.environment, check=True, capture_output=True
         )
         self.start("simulator", *(f"web-{n}" for n in range(self.plan.webs)))
-        self.start(*(f"worker-{n}" for n in range(self.plan.workers)), *(f"beat-{n}" for n in range(self.plan.beats)))
+        for kind, count in (("worker", self.plan.workers), ("sweeper", self.plan.sweepers), ("beat", self.plan.beats)):
+            self.start(*(f"{kind}-{n}" for n in range(count)))
         for port in self.web_ports:
             self._await(f"http://127.0.0.1:{port}/health/live")
         self._await(f"http://127.0.0.1:{self.stripe_port}/_sim/health")
@@ -126,7 +128,7 @@ class World:
         """Start programs and keep them running.
 
         Args:
-            names: simulator, web-N, worker-N, beat-N.
+            names: simulator, web-N, worker-N, sweeper-N, beat-N.
             more: environment of these programs only.
         """
         for name in names:
@@ -270,19 +272,11 @@ class World:
         celery = (*python, "celery", "--quiet", "-A", "tests.faults.programs")
         if kind == "beat":
             return (*celery, "beat")
-        pool, count = POOLS[self.plan.database]
-        return (
-            *celery,
-            "worker",
-            "-n",
-            f"{name}@faults",
-            "-P",
-            pool,
-            "-c",
-            str(count),
-            "--without-gossip",
-            "--without-mingle",
-        )
+        pool, count, queues = (*POOLS[self.plan.database], "payments,webhooks,statistics,reconcile")
+        if kind == "sweeper":
+            pool, count, queues = "threads", 4, "maintenance"
+        how = ("-P", pool, "-c", str(count), "-Q", queues, "--without-gossip", "--without-mingle")
+        return (*celery, "worker", "-n", f"{name}@faults", *how)
 
     def _await(self, url: str) -> None:
         problem = readiness.wait(url, START_SECONDS, threading.Event())
