@@ -190,6 +190,7 @@ def _build(url: str) -> Engine:
     if url.startswith("sqlite"):
         built = create_engine(
             url,
+            hide_parameters=True,  # an error's text goes to the log, and a webhook's body must not
             connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
             pool_size=_pool_size,
             max_overflow=0,
@@ -199,6 +200,7 @@ def _build(url: str) -> Engine:
         return built
     built = create_engine(
         url,
+        hide_parameters=True,
         connect_args={
             "connect_timeout": 5,
             "options": POSTGRES_SESSION,

@@ -37,7 +37,7 @@ def started(pool: str, concurrency: int) -> Any:
 
 @pytest.mark.parametrize(
     ("pool", "concurrency", "cap", "connections"),
-    [("threads", 16, 16, 18), ("threads", 200, 200, POOL_CONNECTIONS + 2), ("prefork", 4, 1, 3), ("solo", 1, 1, 3)],
+    [("threads", 8, 8, 10), ("threads", 200, 200, POOL_CONNECTIONS + 2), ("prefork", 4, 1, 3), ("solo", 1, 1, 3)],
 )
 def test_the_pool_sizes_the_cap_and_the_cap_the_connections(
     pool: str, concurrency: int, cap: int, connections: int

@@ -288,7 +288,7 @@ def test_a_job_that_came_while_stripe_was_asked_is_left_its_work(
         listing = "list_refunds"
     shop.age(24)
 
-    def meanwhile(*args: object) -> list[object]:
+    def meanwhile(*args: object, **more: object) -> list[object]:
         end(accepted, jobs.QUEUED)
         return []
 
