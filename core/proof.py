@@ -199,7 +199,7 @@ def _at_stripe() -> AtStripe:
 
 
 def _add_fees(found: AtStripe, intents: set[str]) -> None:
-    young_since = (utcnow() - timedelta(seconds=RECONCILE_SECONDS)).timestamp()
+    young_since = (utcnow() - timedelta(seconds=2 * RECONCILE_SECONDS)).timestamp()
     for transaction in _each("balance_transactions"):
         source = transaction["source"]  # one of Stripe's own fees has none
         if transaction["fee"] and isinstance(source, dict) and source.get("payment_intent") in intents:

@@ -6,7 +6,7 @@ change and who decided. Repeating a decision finds it made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -42,6 +42,8 @@ class Decision:
 def settle_payment(payment_id: str, by: str, intent_id: str | None = None) -> Decision:
     """Take what Stripe shows of a payment in doubt as the truth: its status, amount and amount received.
 
+    Other PaymentIntents of this payment that can still be paid are canceled at Stripe first.
+
     Args:
         by: who decided.
         intent_id: which PaymentIntent, where Stripe shows several.
@@ -53,7 +55,8 @@ def settle_payment(payment_id: str, by: str, intent_id: str | None = None) -> De
     row = _payment(payment_id)
     if row.status not in (payments.NEEDS_REVIEW, payments.CANCELED):
         return Decision(f"payment {row.id} is {row.status}: there is nothing to settle")
-    intent = chosen(intents_of(row), intent_id)
+    found = intents_of(row)
+    intent = chosen(found, intent_id)
     if row.status == payments.CANCELED and intent["status"] != "succeeded":
         return Decision(f"payment {row.id} is canceled, and {intent['id']} took no money: there is nothing to settle")
     if (intent["currency"], intent["livemode"]) != (row.currency, payment.livemode()):
@@ -61,6 +64,8 @@ def settle_payment(payment_id: str, by: str, intent_id: str | None = None) -> De
             f"{intent['id']} is in {intent['currency']}, livemode {intent['livemode']}: the ledger cannot take it "
             f"for a payment in {row.currency}, livemode {payment.livemode()}; give the money back at Stripe"
         )
+
+    _cancel_open(row, [one for one in found if one["id"] != intent["id"]])  # a browser may hold its client_secret
 
     def take(conn: Connection, order: Order) -> str | None:
         owner = payments.of_intent(conn, intent["id"])
@@ -85,9 +90,7 @@ def discard_payment(payment_id: str, by: str) -> Decision:
     if row.status != payments.NEEDS_REVIEW:
         return Decision(f"payment {row.id} is {row.status}: there is nothing to discard")
     _check_idle(row)
-    for intent in intents_of(row):
-        if intent["status"] not in ("succeeded", *IDLE):
-            _cancel(intent["id"])
+    _cancel_open(row, intents_of(row))
     found = intents_of(row)
     for intent in found:
         if intent["status"] not in IDLE:
@@ -186,11 +189,17 @@ def _refund(refund_id: str) -> Refund:
         raise Undecided(f"there is no refund {refund_id}") from None
 
 
-def _cancel(intent_id: str) -> None:
-    try:
-        payment.cancel_payment_intent(intent_id)
-    except PaymentRefused as error:
-        raise Undecided(f"Stripe does not cancel {intent_id}: {error.detail}") from error
+def _cancel_open(row: Payment, intents: Sequence[dict[str, Any]]) -> None:
+    with reading() as conn:
+        owners = {intent["id"]: payments.of_intent(conn, intent["id"]) for intent in intents}
+    for intent in intents:
+        owner = owners[intent["id"]]
+        if intent["status"] in ("succeeded", *IDLE) or (owner is not None and owner.id != row.id):
+            continue
+        try:
+            payment.cancel_payment_intent(intent["id"])
+        except PaymentRefused as error:
+            raise Undecided(f"Stripe does not cancel {intent['id']}: {error.detail}") from error
 
 
 def _check_idle(row: Payment | Refund) -> None:
@@ -221,8 +230,9 @@ def _decided(
             else None,
             "doubt": doubt,
         }
-        mine = _own_jobs(conn, row) or jobs.of_order(conn, row.order_id)[:1]  # a refund made at Stripe has no job
-        timeline.write(conn, [(mine[-1].id, timeline.Note(f"{what} by an operator", told))])
+        mine = _own_jobs(conn, row)
+        noted = mine or jobs.of_order(conn, row.order_id)[:1]  # a refund made at Stripe has no job of its own
+        timeline.write(conn, [(noted[-1].id, timeline.Note(f"{what} by an operator", told))])
         for job in mine:
             if job.status == jobs.NEEDS_REVIEW:  # its caller gets the answer that it waited for
                 leases.resume(conn, job.id, by)

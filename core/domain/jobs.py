@@ -404,8 +404,9 @@ def backlog(conn: Connection) -> Backlog:
         for status in (QUEUED, RUNNING, QUARANTINED, NEEDS_REVIEW)
     ]
     # A job that waits for the end of a pause is not due; nor is it overdue the moment that the pause is over.
-    waits = jobs.c.kind.in_(NEED_STRIPE) & (pauses.all_over() > jobs.c.run_at)
-    due_since = case((waits, pauses.all_over()), else_=jobs.c.run_at)
+    over = pauses.all_over(jobs.c.kind)
+    waits = jobs.c.kind.in_(NEED_STRIPE) & (over > jobs.c.run_at)
+    due_since = case((waits, over), else_=jobs.c.run_at)
     first_due = select(func.min(due_since, type_=Timestamp())).where(in_status(QUEUED)).scalar_subquery()
     *counted, oldest, clock = conn.execute(select(*counts, first_due, now())).one()
     queued, running, quarantined, needs_review = counted

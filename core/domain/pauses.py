@@ -83,9 +83,10 @@ def ending(kind: ColumnElement[str], job_id: ColumnElement[str]) -> ColumnElemen
     return select(func.max(moment, type_=Timestamp())).where(_about(kind)).scalar_subquery()
 
 
-def all_over() -> ColumnElement[datetime]:
-    """When no pause holds anything back any more; in the past when that is so, NULL when there was none."""
-    return select(func.max(later(pauses.c.until, pauses.c.spread), type_=Timestamp())).scalar_subquery()
+def all_over(kind: ColumnElement[str]) -> ColumnElement[datetime]:
+    """When no pause holds a job of that kind back any more; in the past when that is so, NULL when there was none."""
+    moment = later(pauses.c.until, pauses.c.spread)
+    return select(func.max(moment, type_=Timestamp())).where(_about(kind)).scalar_subquery()
 
 
 def pause(conn: Connection, name: str, seconds: float, reason: str, widen: bool) -> bool:

@@ -114,6 +114,14 @@ def test_a_pause_excuses_nothing_that_does_not_need_stripe(client: FlaskClient) 
     assert ready(client) == (503, {**WELL, "jobs": False})
 
 
+def test_the_pause_of_one_kind_excuses_no_other(client: FlaskClient) -> None:
+    canary()
+    pause(jobs.RECONCILE_OBJECTS.name)
+    overdue(jobs.PAYMENT_CREATE)
+
+    assert ready(client) == (503, {**WELL, "jobs": False})
+
+
 def test_a_broker_that_takes_nothing_is_red(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     class Dead:
         def send(self, kind: jobs.JobKind, ids: object) -> None:

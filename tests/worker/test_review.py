@@ -152,6 +152,19 @@ def test_of_several_intents_the_operator_names_the_one_that_counts(shop: Shop, s
     assert "no pi_nothing" in said("payments", "settle", row.id, "--intent", "pi_nothing", *BY)
     decide("payments", "settle", row.id, "--intent", str(row.payment_intent_id))
     assert shop.payment(order).payment_intent_id == row.payment_intent_id != other
+    assert stripe.get(f"/v1/payment_intents/{other}")["status"] == "canceled", "nobody can pay it as well"
+
+
+def test_another_payments_intent_with_our_id_on_it_is_not_canceled(shop: Shop, stripe: Stripe) -> None:
+    _, row = changed_at_stripe(shop, stripe, "pm_card_visa", amount=999)
+    theirs = shop.payment_of(shop.checkout(shop.order()))
+    [job] = [shop.job(job_id) for kind, job_id in shop.queued() if kind == jobs.PAYMENT_CREATE.name]
+    shop.hint(job.kind, job.id)
+    intent_id = shop.job(job.id).result["payment_intent_id"]  # type: ignore[index]  # it succeeded
+    stripe.post(f"/v1/payment_intents/{intent_id}", **{"metadata[payment_id]": row.id})
+    decide("payments", "settle", row.id, "--intent", str(row.payment_intent_id))
+    assert stripe.get(f"/v1/payment_intents/{intent_id}")["status"] == "requires_payment_method"
+    assert theirs.id != row.id
 
 
 def test_another_payments_intent_cannot_be_taken(shop: Shop, stripe: Stripe) -> None:

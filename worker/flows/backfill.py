@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
@@ -29,7 +30,8 @@ def backfill_events(work: Work) -> None:
     walk, added = Walk(work, CURSOR, payment.list_events), 0
     for events in walk.pages(PAGES_PER_RUN):
         with work.step() as conn:
-            added += sum(_receive(conn, event) for event in events)
+            # In the order in which webhooks that arrive together are stored, so that neither waits for the other.
+            added += sum(_receive(conn, event) for event in sorted(events, key=itemgetter("id")))
             walk.keep(conn)
         crash_point("backfill.page_kept")
     if added:
