@@ -15,9 +15,11 @@ run: runtime ## start everything on this machine, until Ctrl-C
 
 test: lint ## lint, then run all tests and measure what they reach
 	@rm -rf .coverage && mkdir .coverage
-	@$(BIN)/coverage run -m pytest -n auto --dist worksteal $(TESTS)
+	@# one more process than cores: a third of the time is spent waiting for programs that are started and killed
+	@$(BIN)/coverage run -m pytest -n $$($(PYTHON) -c "import os; print(os.cpu_count() + 1)") --dist worksteal $(TESTS)
 	@# a process that a test killed leaves half a file, which is said in combined.txt and left out
 	@$(BIN)/coverage combine --quiet > .coverage/combined.txt 2>&1 || test -s .coverage/data
+	@rm -f .coverage/data.*
 	@$(BIN)/coverage report > .coverage/report.txt || { cat .coverage/report.txt; exit 1; }
 
 faults: tools ## break everything for an hour, on private servers, and prove that no promise breaks
