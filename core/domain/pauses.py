@@ -33,7 +33,7 @@ from core.database import Timestamp, insert_into, later, metadata, now, now_plus
 
 STRIPE = "stripe"
 """The pause of everything that needs Stripe; the other names are those of single kinds of jobs."""
-FIRST_SPREAD, LONGEST_SPREAD = 5.0, 300.0
+FIRST_SPREAD, LONGEST_SPREAD = 5.0, 30.0
 """Seconds over which the waiting jobs come back."""
 
 pauses = Table(
