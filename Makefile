@@ -15,8 +15,7 @@ run: runtime ## start everything on this machine, until Ctrl-C
 
 test: lint ## lint, then run all tests and measure what they reach
 	@rm -rf .coverage && mkdir .coverage
-	@# one more process than cores: a third of the time is spent waiting for programs that are started and killed
-	@$(BIN)/coverage run -m pytest -n $$($(PYTHON) -c "import os; print(os.cpu_count() + 1)") --dist worksteal $(TESTS)
+	@$(BIN)/coverage run -m pytest -n auto --dist worksteal $(TESTS)
 	@# a process that a test killed leaves half a file, which is said in combined.txt and left out
 	@$(BIN)/coverage combine --quiet > .coverage/combined.txt 2>&1 || test -s .coverage/data
 	@rm -f .coverage/data.*
