@@ -13,7 +13,7 @@ from worker import runner
 settings.start()
 monitor.start()  # before the tasks are built: only then does its Celery integration see them
 
-app = Celery("counterfoil", include=["worker.tasks"])
+app = Celery("counterfoil", include=["worker.tasks"], amqp="worker.broker:AMQP")
 app.config_from_object("celeryconfig")
 
 POOL_CONNECTIONS = 12

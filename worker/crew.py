@@ -29,12 +29,16 @@ class Crew:
         weakref.finalize(self, _dismiss, self._calls, self._threads)
 
     def run(self, call: Call) -> None:
-        """Run `call` in a thread of its own; returns at once."""
-        self._calls.put(call)
+        """Run `call` in a thread of its own; returns at once.
+
+        Raises:
+            RuntimeError: no thread could be started, and the call will not be run.
+        """
         if not self._idle.acquire(blocking=False):
             thread = threading.Thread(target=_serve, args=(self._calls, self._idle), name=self._name, daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
+        self._calls.put(call)
 
 
 class Countdown:

@@ -42,33 +42,55 @@ class Runner:
         self.lease_seconds = lease_seconds
         self.stopping = stopping or Stopping()
         self._crew = Crew("job")
+        self._lock = threading.Lock()
+        self._suspects: set[str] = set()
 
-    def run(self, kind: str, ids: Iterable[object], flow: Flow) -> None:
+    def run(self, kind: str, ids: Iterable[object], flow: Flow, alone: bool = False) -> None:
         """Claim what is due among `ids` and run each through `flow`; returns when all of it ended.
 
         A hint that finds nothing to claim is dropped: the job is done, not due, or somebody else's.
+
+        Args:
+            alone: these are suspects, each of which has the process to itself.
         """
         # One text that is no id would make PostgreSQL refuse the others with it.
-        rest = [one for one in dict.fromkeys(ids) if isinstance(one, str) and is_id(one)]
-        missed, running = list[str](), Countdown()
+        wanted = [one for one in dict.fromkeys(ids) if isinstance(one, str) and is_id(one)]
+        if alone:
+            self._run_alone(kind, wanted, flow)
+        else:
+            self._run_together(kind, wanted, flow)
+
+    def _run_together(self, kind: str, rest: list[str], flow: Flow) -> None:
+        running = Countdown()
         while rest and not self.stopping.is_set():
             room = self.slots.take(len(rest))
             chunk, rest = rest[:room], rest[room:]
-            began, claims = time.monotonic(), list[Claim]()
+            began, started = time.monotonic(), 0
             try:
                 claims = self._claim(kind, chunk)
+                loaded = _load(flow, claims)
+                for claim in claims:
+                    self._start(claim, flow, began, loaded.get(claim.job_id), running)
+                    started += 1
             finally:
-                self.slots.give(room - len(claims))
-            loaded = _load(flow, claims)
-            for claim in claims:
-                self._start(claim, flow, began, loaded.get(claim.job_id), running)
-            missed += set(chunk) - {claim.job_id for claim in claims}
+                self.slots.give(room - started)
         running.wait()
-        for job_id in self._suspects(missed):
-            with self.slots.alone():
-                began = time.monotonic()
-                for claim in self._claim(kind, [job_id], alone=True):
-                    contextvars.Context().run(attempt, claim, flow, self.lease_seconds, began, None, self.stopping)
+
+    def _run_alone(self, kind: str, ids: list[str], flow: Flow) -> None:
+        with self._lock:  # hinted again and again, a suspect would fill all of the pool with those who wait for it
+            mine = [job_id for job_id in ids if job_id not in self._suspects]
+            self._suspects.update(mine)
+        try:
+            for job_id in mine:
+                if self.stopping.is_set() or not self._still_waits(job_id):  # the process is not emptied for nothing
+                    continue
+                with self.slots.alone():
+                    began = time.monotonic()
+                    for claim in self._claim(kind, [job_id], alone=True):
+                        contextvars.Context().run(attempt, claim, flow, self.lease_seconds, began, None, self.stopping)
+        finally:
+            with self._lock:
+                self._suspects.difference_update(mine)
 
     def _start(self, claim: Claim, flow: Flow, began: float, loaded: Any, running: Countdown) -> None:
         def call() -> None:
@@ -80,7 +102,11 @@ class Runner:
                 running.done()
 
         running.announce()
-        self._crew.run(call)
+        try:
+            self._crew.run(call)
+        except BaseException:
+            running.done()
+            raise
 
     def _claim(self, kind: str, ids: Sequence[str], alone: bool = False) -> list[Claim]:
         if self.stopping.is_set():  # said while we waited for a slot
@@ -93,15 +119,13 @@ class Runner:
         crash_point("runner.claimed")
         return claims
 
-    def _suspects(self, missed: Sequence[str]) -> list[str]:
-        if not missed or self.stopping.is_set():
-            return []
+    def _still_waits(self, job_id: str) -> bool:
         try:
             with reading() as conn:
-                return leases.suspects(conn, missed)
+                return bool(leases.suspects(conn, [job_id]))
         except DatabaseUnavailable as error:
-            logger.warning("could not look for suspects, the sweep hints again", extra={"reason": error.detail})
-            return []
+            logger.warning("could not look for a suspect, the sweep hints again", extra={"reason": error.detail})
+            return False
 
 
 def _load(flow: Flow, claims: Sequence[Claim]) -> Mapping[str, Any]:

@@ -22,6 +22,8 @@ logger = get_logger(__name__)
 BATCH = 1_000
 """Rows per statement; a larger backlog waits for the next sweep."""
 IDS_PER_MESSAGE = 50
+SUSPECTS_PER_MESSAGE = 4
+"""They run one after the other, so few at a time go to one process."""
 
 
 class BrokerUnavailable(Exception):
@@ -48,29 +50,34 @@ def sweep() -> int:
 
 
 def _publish(hints: Sequence[Hint]) -> None:
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    groups: dict[tuple[str, str, bool], list[str]] = defaultdict(list)
     for hint in hints:
-        groups[hint.kind, hint.queue].append(hint.job_id)
+        groups[hint.kind, hint.queue, hint.alone].append(hint.job_id)
     try:
-        for (kind, queue), ids in groups.items():
+        for (kind, queue, alone), ids in groups.items():
             if queue not in app.amqp.queues:  # a newer version's, whose own workers sweep for it
                 logger.warning("no such queue here", extra={"queue": queue, "kind": kind, "count": len(ids)})
                 continue
-            for start in range(0, len(ids), IDS_PER_MESSAGE):
-                send(kind, queue, ids[start : start + IDS_PER_MESSAGE])
+            most = SUSPECTS_PER_MESSAGE if alone else IDS_PER_MESSAGE
+            for start in range(0, len(ids), most):
+                send(kind, queue, ids[start : start + most], alone)
     except BrokerUnavailable as error:
         logger.warning("hints not sent, they are due again soon", extra={"reason": str(error)})
 
 
-def send(kind: str, queue: str, ids: Sequence[str]) -> None:
+def send(kind: str, queue: str, ids: Sequence[str], alone: bool = False) -> None:
     """Publish one hint: ids of one kind.
+
+    Args:
+        alone: they are suspects, each of which must have its process to itself.
 
     Raises:
         BrokerUnavailable: it may not have arrived.
     """
     shown = f"{kind} x{len(ids)} {ids[0]}..{ids[-1]}"
+    args = [list(ids), True] if alone else [list(ids)]
     try:
-        app.send_task(kind, args=[list(ids)], queue=queue, argsrepr=shown, retry=False, ignore_result=True)
+        app.send_task(kind, args=args, queue=queue, argsrepr=shown, retry=False, ignore_result=True)
     except (OperationalError, OSError, *_transport_errors()) as error:
         raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 

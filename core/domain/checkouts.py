@@ -1,7 +1,7 @@
 """The short way of a checkout on PostgreSQL: what a message's jobs read, and how nearly all of them end.
 
-Each is one statement. The end writes all or nothing, and nothing is written unless everything is as it was seen;
-whoever is told so goes the long way (`settlement.intent_seen` under the order's lock), which decides.
+Each is one statement for many jobs. The end writes all of a job or nothing of it, and nothing unless everything is as
+it was seen; whoever is told so goes the long way (`settlement.intent_seen` under the order's lock), which decides.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 from sqlalchemy import ARRAY, Uuid, any_, bindparam, select
 
@@ -19,38 +19,55 @@ from core.domain.orders import Order
 from core.domain.payments import Payment
 from core.domain.settlement import INTENT_STATUS, mismatch
 from core.domain.timeline import Note, shown
+from core.grouping import Group
 from core.statements import is_postgresql, prepared, run_statement
 
-# Locked in the same order as the long way: job, order, payment. Each part needs the row of the part before, so
-# that a replaced lease, an order that moved or a payment that somebody told about ends it there. A row that changed
-# since the statement began is looked at again as it is now, by PostgreSQL, when its lock is had.
+# Job, order and payment are locked in that order, as in the long way, and whatever somebody else holds is left out
+# rather than waited for: no job waits for a neighbour's order, and nothing can wait in a circle. Each part needs the
+# row of the part before, so that a replaced lease, an order that moved or a payment that somebody told about ends it
+# there. A row that changed since the statement began is looked at again, by PostgreSQL, when its lock is had.
 _END: LiteralString = """
-WITH mine AS MATERIALIZED (
-    SELECT id FROM jobs WHERE id = %(job)s AND lease_token = %(token)s FOR UPDATE
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(job)s::uuid[], %(token)s::uuid[], %(order)s::uuid[], %(payment)s::uuid[], %(seen)s::text[],
+        %(status)s::text[], %(intent)s::text[], %(secret)s::text[], %(charge)s::text[], %(received)s::bigint[],
+        %(test_mode)s::boolean[], %(detail)s::text[], %(result)s::jsonb[]
+    ) AS given
+        (job, token, order_id, payment, seen, status, intent, secret, charge, received, test_mode, detail, result)
+), mine AS MATERIALIZED (
+    SELECT jobs.id FROM given JOIN jobs ON jobs.id = job AND jobs.lease_token = token
+    FOR UPDATE OF jobs SKIP LOCKED
 ), locked AS MATERIALIZED (
-    SELECT id, status FROM orders
-    WHERE id = %(order)s AND status IN ('pending', 'awaiting_payment') AND EXISTS (SELECT FROM mine)
-    FOR UPDATE
+    SELECT orders.id, orders.status FROM mine JOIN given ON job = mine.id JOIN orders ON orders.id = order_id
+    WHERE orders.status IN ('pending', 'awaiting_payment')
+    FOR UPDATE OF orders SKIP LOCKED
+), open AS MATERIALIZED (
+    SELECT payments.id FROM locked JOIN given ON order_id = locked.id JOIN payments ON payments.id = payment
+    WHERE payments.status = seen
+    FOR UPDATE OF payments SKIP LOCKED
 ), paid AS (
-    UPDATE payments SET status = %(status)s, payment_intent_id = %(intent)s, client_secret = %(secret)s,
-        charge_id = %(charge)s, amount_received = %(received)s, test_mode = %(test_mode)s, detail = %(detail)s,
+    UPDATE payments SET status = given.status, payment_intent_id = intent, client_secret = secret, charge_id = charge,
+        amount_received = received, test_mode = given.test_mode, detail = given.detail,
         updated_at = statement_timestamp()
-    WHERE id = %(payment)s AND status = %(seen)s AND EXISTS (SELECT FROM locked)
-    RETURNING id
+    FROM given JOIN open ON open.id = given.payment
+    WHERE payments.id = open.id AND payments.status = seen
+    RETURNING job, given.order_id, given.result
 ), moved AS (
-    UPDATE orders SET status = 'awaiting_payment' FROM locked
-    WHERE orders.id = locked.id AND locked.status <> 'awaiting_payment' AND EXISTS (SELECT FROM paid)
+    UPDATE orders SET status = 'awaiting_payment' FROM paid JOIN locked ON locked.id = paid.order_id
+    WHERE orders.id = locked.id AND locked.status <> 'awaiting_payment'
 ), ended AS (
-    UPDATE jobs SET status = 'succeeded', result = %(result)s, error = NULL, finished_at = statement_timestamp(),
+    UPDATE jobs SET status = 'succeeded', result = paid.result, error = NULL, finished_at = statement_timestamp(),
         lease_token = NULL, lease_expires_at = NULL
-    WHERE id = %(job)s AND lease_token = %(token)s AND EXISTS (SELECT FROM paid)
-    RETURNING id
+    FROM paid WHERE jobs.id = paid.job
+    RETURNING jobs.id
 ), noted AS (
     INSERT INTO job_events (job_id, at, what, data)
     SELECT ended.id, note.at, note.what, note.data
-    FROM ended, unnest(%(at)s::timestamptz[], %(what)s::text[], %(data)s::jsonb[]) AS note (at, what, data)
+    FROM unnest(%(noted)s::uuid[], %(at)s::timestamptz[], %(what)s::text[], %(data)s::jsonb[])
+        WITH ORDINALITY AS note (job, at, what, data, place)
+    JOIN ended ON ended.id = note.job ORDER BY place
 )
-SELECT 1 / (SELECT count(*) FROM ended) FROM paid
+SELECT job, 1 / (SELECT count(*) FROM ended WHERE ended.id = job) FROM paid
 """  # a payment without its job's end divides by zero, which undoes all of it
 
 
@@ -95,35 +112,73 @@ def end(
         result: what the job's caller gets.
 
     Returns:
-        Whether it was written. If not, something is out of the ordinary and nothing was.
-
-    Raises:
-        DatabaseUnavailable: it may have been written or not, but never in part.
+        Whether it was written. If not, something is out of the ordinary, or the database failed: go the long way, which
+        finds out whether it was written after all, since the lease is no longer ours then.
     """
+    ending = _ending(claim, payment, intent, livemode, result) if is_postgresql() else None
+    return ending is not None and bool(_group.hand_in((ending, [*notes, Note("succeeded")])))
+
+
+class _Ending(NamedTuple):
+    """The parameters of `_END` for one job."""
+
+    job: str
+    token: str
+    order: str
+    payment: str
+    seen: str
+    status: str
+    intent: str
+    secret: str | None
+    charge: str | None
+    received: int
+    test_mode: bool
+    detail: str | None
+    result: str
+
+
+def _ending(
+    claim: Claim, payment: Payment, intent: dict[str, Any], livemode: bool, result: dict[str, Any]
+) -> _Ending | None:
     status = INTENT_STATUS.get(intent["status"])
-    if status not in payments.OPEN_AT_STRIPE or mismatch(payment, intent, livemode) or not is_postgresql():
-        return False
+    if status not in payments.OPEN_AT_STRIPE or mismatch(payment, intent, livemode):
+        return None
     decline = intent.get("last_payment_error") or {}
-    written = [*notes, Note("succeeded")]
+    return _Ending(
+        job=claim.job_id,
+        token=claim.token,
+        order=payment.order_id,
+        payment=payment.id,
+        seen=payment.status,
+        status=status,
+        intent=intent["id"],
+        secret=intent.get("client_secret") or payment.client_secret,
+        charge=intent.get("latest_charge"),
+        received=intent.get("amount_received") or 0,
+        test_mode=payment.test_mode or bool(intent.get("test_mode")),
+        detail=decline.get("message"),
+        result=json.dumps(result),
+    )
+
+
+def _end_together(given: Sequence[tuple[_Ending, Sequence[Note]]]) -> list[bool]:
+    """Whether each was written. Of two jobs about one order only the first may be: the other must see what it did."""
+    first = {ending.order: ending.job for ending, _ in reversed(given)}
+    alone = [(ending, notes) for ending, notes in given if first[ending.order] == ending.job]
+    columns = zip(_Ending._fields, zip(*(ending for ending, _ in alone), strict=True), strict=True)
+    written = [(ending.job, note) for ending, notes in alone for note in notes]
     found = run_statement(
         _END,
         {
-            "job": claim.job_id,
-            "token": claim.token,
-            "order": payment.order_id,
-            "payment": payment.id,
-            "seen": payment.status,
-            "status": status,
-            "intent": intent["id"],
-            "secret": intent.get("client_secret") or payment.client_secret,
-            "charge": intent.get("latest_charge"),
-            "received": intent.get("amount_received") or 0,
-            "test_mode": payment.test_mode or bool(intent.get("test_mode")),
-            "detail": decline.get("message"),
-            "result": result,
-            "at": [note.at for note in written],
-            "what": [shown(note) for note in written],
-            "data": [None if note.data is None else json.dumps(note.data) for note in written],
+            **{name: list(values) for name, values in columns},
+            "noted": [job for job, _ in written],
+            "at": [note.at for _, note in written],
+            "what": [shown(note) for _, note in written],
+            "data": [None if note.data is None else json.dumps(note.data) for _, note in written],
         },
     )
-    return bool(found)
+    ended = {row[0] for row in found}
+    return [ending.job in ended for ending, _ in given]
+
+
+_group = Group(_end_together)

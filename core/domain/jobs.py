@@ -55,7 +55,7 @@ SCHEDULE = "schedule"
 """The idempotency scope of the schedule's jobs, whose keys are `task:period`."""
 OPEN_TOO_LONG_SECONDS = 3_600.0
 """A job that has not ended after so long is somebody's business, and again after as long."""
-FIRST_HINT_SECONDS = 5.0
+FIRST_HINT_SECONDS = 2.0
 """The web hints a fresh row itself; the sweep waits this long before it hints again."""
 
 

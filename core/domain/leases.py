@@ -53,11 +53,11 @@ LEASE_SECONDS = 60.0
 EXPIRIES_BEFORE_ALONE = 2
 """One lost worker re-runs its jobs in company; a job that was there twice runs alone, to find out who kills."""
 CRASHES_BEFORE_QUARANTINE = 3
-HINT_DISTANCE = 5.0
+HINT_DISTANCE = 2.0
 HINT_DISTANCE_AGAIN = 1.0
 """Of a job that was taken before and came back."""
 LONGEST_HINT_DISTANCE = 60.0
-LONGEST_HINT_DISTANCE_LOST = 5.0
+LONGEST_HINT_DISTANCE_LOST = 2.0
 """Of a job whose worker was lost: there are no more of these than were under way, and they waited for a lease."""
 POISON = Permanent(
     "the job ended its worker process again and again and was set aside for an operator",
@@ -265,8 +265,8 @@ class Hint:
 def due(conn: Connection, limit: int) -> list[Hint]:
     """Up to `limit` queued rows whose next hint is due, oldest first, with that hint counted as given.
 
-    The distance to the one after doubles from 5 s to 60 s, so that a backlog of any size causes no storm; from 1 s
-    for a job that was taken before, and not beyond 5 s for one whose worker was lost: the hint may have died with
+    The distance to the one after doubles from 2 s to 60 s, so that a backlog of any size causes no storm; from 1 s
+    for a job that was taken before, and not beyond 2 s for one whose worker was lost: the hint may have died with
     its reader, too. A job that a pause holds back is not hinted: it is looked at again when the pause ends for it.
     """
     wanted = (

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from threading import Event, Lock
+from threading import Event, Lock, Thread
 
 import pytest
 from sqlalchemy import update
@@ -395,23 +395,25 @@ def test_a_job_that_kills_its_worker_is_set_aside_and_its_company_is_not(shop: S
         succeed(work)
 
     for _ in range(EXPIRIES_BEFORE_ALONE + CRASHES_BEFORE_QUARANTINE):
-        with suppress(Killed):
-            shop.runner.run(KIND, [poison, *good], flow)
+        for alone in (False, True):
+            with suppress(Killed):
+                shop.runner.run(KIND, [poison, *good], flow, alone)
         shop.recover()
     assert deaths == [False] * EXPIRIES_BEFORE_ALONE + [True] * CRASHES_BEFORE_QUARANTINE
     assert shop.job(poison).status == jobs.QUARANTINED
-    shop.runner.run(KIND, good, succeed)
+    shop.runner.run(KIND, good, succeed, alone=True)
     assert statuses(shop, good) == {jobs.SUCCEEDED}
     assert {shop.row(job_id).crashes for job_id in good} == {0}
 
 
-def test_suspects_run_alone_after_the_others(shop: Shop) -> None:
+def test_suspects_run_one_after_the_other_and_only_when_hinted_as_such(shop: Shop) -> None:
     ids = some(shop, 6)
     suspect(ids[0], ids[3])
     crowd = Crowd()
     shop.runner.run(KIND, ids, crowd)
+    assert statuses(shop, [ids[0], ids[3]]) == {jobs.QUEUED}
+    shop.runner.run(KIND, ids, crowd, alone=True)
     assert (crowd.company[ids[0]], crowd.company[ids[3]]) == (1, 1)
-    assert list(crowd.company)[-2:] == [ids[0], ids[3]] or list(crowd.company)[-2:] == [ids[3], ids[0]]
     assert statuses(shop, ids) == {jobs.SUCCEEDED}
     assert shop.runner.slots.take(4) == 4
 
@@ -421,7 +423,7 @@ def test_nothing_starts_beside_a_suspect(shop: Shop) -> None:
     suspect(doubtful)
     go_on = Event()
     with ThreadPoolExecutor(2) as threads:
-        alone = threads.submit(shop.runner.run, KIND, [doubtful], holding(go_on))
+        alone = threads.submit(shop.runner.run, KIND, [doubtful], holding(go_on), True)
         eventually(lambda: shop.job(doubtful).status == jobs.RUNNING, "the suspect runs")
         beside = threads.submit(shop.runner.run, KIND, [other], succeed)
         assert shop.job(other).status == jobs.QUEUED
@@ -429,6 +431,56 @@ def test_nothing_starts_beside_a_suspect(shop: Shop) -> None:
         alone.result(30)
         beside.result(30)
     assert statuses(shop, [doubtful, other]) == {jobs.SUCCEEDED}
+
+
+def test_a_suspect_that_waits_to_be_alone_is_not_waited_for_twice(shop: Shop) -> None:
+    slow, doubtful = some(shop, 2)
+    suspect(doubtful)
+    go_on = Event()
+    with ThreadPoolExecutor(2) as threads:
+        company = threads.submit(shop.runner.run, KIND, [slow], holding(go_on))
+        eventually(lambda: shop.job(slow).status == jobs.RUNNING, "another job runs")
+        waits = threads.submit(shop.runner.run, KIND, [doubtful], succeed, True)
+        eventually(lambda: shop.runner.slots._alone, "it waits to be alone")
+        shop.runner.run(KIND, [doubtful], succeed, alone=True)  # the sweep hints again: that message is over at once
+        assert not waits.done()
+        go_on.set()
+        company.result(30)
+        waits.result(30)
+    assert statuses(shop, [slow, doubtful]) == {jobs.SUCCEEDED}
+    suspect(*(again := some(shop, 1)))
+    shop.runner.run(KIND, again, succeed, alone=True)
+    assert statuses(shop, again) == {jobs.SUCCEEDED}
+
+
+def test_no_process_is_emptied_for_a_suspect_that_somebody_else_had(shop: Shop) -> None:
+    slow, doubtful = some(shop, 2)
+    go_on = Event()
+    with ThreadPoolExecutor(1) as threads:
+        company = threads.submit(shop.runner.run, KIND, [slow], holding(go_on))
+        eventually(lambda: shop.job(slow).status == jobs.RUNNING, "another job runs")
+        shop.runner.run(KIND, [doubtful], succeed, alone=True)  # or it would wait for ever
+        go_on.set()
+        company.result(30)
+    assert shop.job(doubtful).status == jobs.QUEUED
+
+
+def test_a_job_for_which_no_thread_can_be_started_leaves_its_slot_and_is_left_to_its_lease(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = some(shop, 3)
+
+    def no_more(self: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", no_more)
+        with pytest.raises(RuntimeError):
+            shop.runner.run(KIND, ids, succeed)
+    assert statuses(shop, ids) == {jobs.RUNNING}
+    assert sorted(shop.recover()) == sorted(ids)
+    shop.runner.run(KIND, ids, succeed)
+    assert statuses(shop, ids) == {jobs.SUCCEEDED}
 
 
 # -- stopping
@@ -479,13 +531,15 @@ def test_an_attempt_of_two_calls_still_comes_to_its_end_when_the_worker_stops(sh
     assert shop.job(job_id).status == jobs.SUCCEEDED
 
 
-def stopped_while_waiting(shop: Shop, cap: int, second: str, waits: Callable[[Runner], object]) -> str:
+def stopped_while_waiting(
+    shop: Shop, cap: int, second: str, waits: Callable[[Runner], object], alone: bool = False
+) -> str:
     """One job runs and another's message waits when the worker is told to stop; returns what became of the first."""
     runner, [first], go_on = Runner(cap), some(shop, 1), Event()
     with ThreadPoolExecutor(2) as threads:
         running = threads.submit(runner.run, KIND, [first], holding(go_on))
         eventually(lambda: shop.job(first).status == jobs.RUNNING, "the first runs")
-        waiting = threads.submit(runner.run, KIND, [second], succeed)
+        waiting = threads.submit(runner.run, KIND, [second], succeed, alone)
         eventually(lambda: waits(runner), "the second waits")
         runner.stopping.set()
         go_on.set()
@@ -503,7 +557,7 @@ def test_a_message_that_waits_for_a_slot_while_the_worker_stops_is_left(shop: Sh
 def test_a_suspect_that_waits_to_be_alone_while_the_worker_stops_is_left(shop: Shop) -> None:
     [job_id] = some(shop, 1)
     suspect(job_id)
-    assert stopped_while_waiting(shop, 2, job_id, lambda runner: runner.slots._alone) == jobs.SUCCEEDED
+    assert stopped_while_waiting(shop, 2, job_id, lambda runner: runner.slots._alone, alone=True) == jobs.SUCCEEDED
     assert shop.job(job_id).status == jobs.QUEUED
 
 
@@ -561,17 +615,11 @@ def test_a_bug_in_the_bookkeeping_leaves_the_job_to_its_lease(shop: Shop, caplog
 
 
 def test_suspects_are_left_while_the_database_is_away(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    running, doubtful = some(shop, 2)
+    [doubtful] = some(shop, 1)
     suspect(doubtful)
-    url = os.environ["DATABASE_URL"]
-
-    def flow(work: Work) -> None:
-        succeed(work)
-        monkeypatch.setenv("DATABASE_URL", AWAY)
-
-    shop.runner.run(KIND, [running, doubtful], flow)
-    monkeypatch.setenv("DATABASE_URL", url)
-    assert (shop.job(running).status, shop.job(doubtful).status) == (jobs.SUCCEEDED, jobs.QUEUED)
+    with no_database(monkeypatch):
+        shop.runner.run(KIND, [doubtful], succeed, alone=True)
+    assert shop.job(doubtful).status == jobs.QUEUED
 
 
 # -- one per process

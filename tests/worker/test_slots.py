@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Event
 
 import pytest
 
 from tests.worker.waiting import eventually
+from worker import slots as slots_module
 from worker.slots import Slots
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Who waits for a share waits for as long as it takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slots_module, "GATHER_SECONDS", 60.0)
+        yield
 
 
 def test_no_more_than_the_cap_is_given_out() -> None:
@@ -26,6 +37,43 @@ def test_who_finds_no_slot_waits_for_the_first_that_is_given_back() -> None:
         assert not waiting.done()
         slots.give()
         assert waiting.result(30) == 1
+
+
+def test_who_had_to_wait_takes_a_share_at_once_for_one_claim_costs_as_much_as_many() -> None:
+    slots = Slots(16)
+    slots.take(16)
+    with ThreadPoolExecutor(1) as threads, patient():
+        waiting = threads.submit(slots.take, 10)
+        eventually(lambda: vars(slots._changed)["_waiters"], "it waits")
+        slots.give()
+        assert not waiting.done()
+        slots.give()
+        assert waiting.result(30) == 2
+
+
+def test_it_does_not_wait_for_a_share_for_long() -> None:
+    slots = Slots(16)
+    slots.take(16)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(slots.take, 10)
+        slots.give()
+        assert waiting.result(30) == 1
+
+
+def test_of_a_crowd_that_waits_each_gets_its_turn() -> None:
+    slots, taken = Slots(8), list[int]()
+    slots.take(8)
+
+    def take(_: int) -> None:
+        taken.append(slots.take(3))
+        slots.give(taken[-1])
+
+    with ThreadPoolExecutor(12) as threads:
+        crowd = threads.map(take, range(12))
+        slots.give(8)
+        list(crowd)
+    assert len(taken) == 12
+    assert slots.take(8) == 8
 
 
 def test_alone_waits_until_nothing_runs_and_lets_nobody_in() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Event, Thread
+from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import psycopg
@@ -13,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
 from core.database import reading, transaction
-from core.domain import checkouts, jobs, leases, orders, payments
+from core.domain import checkouts, jobs, leases, orders, payments, timeline
 from core.domain.jobs import PAYMENT_CREATE
 from core.domain.leases import Claim
 from core.domain.orders import Order
@@ -48,6 +47,17 @@ class Checkout:
         """Let something happen before."""
         with transaction() as conn:
             move(conn, self.claim, self.payment, self.order)
+
+
+def together(*several: Checkout, **fields: Any) -> list[bool]:
+    """The short way of all of them in one statement."""
+    given = []
+    for one in several:
+        intent = shop.intent(one.payment, **fields)
+        ending = checkouts._ending(one.claim, one.payment, intent, False, {"order_id": one.order.id})
+        assert ending is not None
+        given.append((ending, [Note("claimed"), Note("called"), Note("succeeded")]))
+    return checkouts._end_together(given)
 
 
 @pytest.fixture
@@ -107,32 +117,61 @@ def test_whatever_moved_before_nothing_is_written(checkout: Checkout, move: Move
 
 
 @pytest.mark.parametrize("move", MOVES)
-def test_whatever_moves_while_its_lock_is_waited_for_nothing_is_written(checkout: Checkout, move: Move) -> None:
-    with ended_meanwhile(checkout) as ended, transaction() as conn:
+def test_whatever_somebody_else_moves_at_that_moment_is_left_out_and_not_waited_for(
+    checkout: Checkout, move: Move
+) -> None:
+    neighbour = Checkout()
+    with transaction() as conn:
         move(conn, checkout.claim, checkout.payment, checkout.order)
-        ended.start_and_wait_for_the_lock()
-    after = everything()  # of the mover alone, unless the end wrote something
-    assert ended.result() is False
+        assert together(checkout, neighbour) == [False, True]
+    after = everything()
+    assert checkout.end() is False
     assert everything() == after
 
 
-@pytest.mark.parametrize("status", [orders.PENDING, orders.AWAITING_PAYMENT])
-def test_an_order_that_was_locked_and_moved_harmlessly_ends_as_if_it_had_not(checkout: Checkout, status: str) -> None:
-    other = orders.AWAITING_PAYMENT if status == orders.PENDING else orders.PENDING
-    checkout.change(lambda conn, claim, payment, order: orders.move(conn, order, other))
-    with ended_meanwhile(checkout) as ended, transaction() as conn:
-        orders.move(conn, orders.lock(conn, checkout.order.account_id, checkout.order.id), status)
-        ended.start_and_wait_for_the_lock()
-    assert ended.result() is True
+def test_a_lock_that_writes_nothing_is_not_waited_for_either(checkout: Checkout) -> None:
+    with transaction() as conn:
+        orders.lock(conn, checkout.order.account_id, checkout.order.id)
+        assert checkout.end() is False
+    assert checkout.end() is True
+
+
+def test_many_end_together_each_with_its_own(database_url: str) -> None:
+    several = [Checkout() for _ in range(20)]
+    lost = several[3]
+    lost.change(replace_the_lease)
+    ended = together(*several)
+    assert ended == [one is not lost for one in several]
     with reading() as conn:
-        assert shop.look(conn, checkout.order).status == orders.AWAITING_PAYMENT
+        for one in several:
+            job, payment = jobs.find(conn, one.claim.job_id), payments.get(conn, one.payment.id)
+            assert job is not None
+            assert (job.status, payment.payment_intent_id) == (
+                (jobs.RUNNING, None) if one is lost else (jobs.SUCCEEDED, f"pi_{one.payment.id}")
+            )
+            assert one is lost or job.result == {"order_id": one.order.id}
+            assert [note.what for note in timeline.read(conn, job.id)][1:] == (
+                [] if one is lost else ["claimed", "called", "succeeded"]
+            )
 
 
-def test_a_renewed_lease_is_still_ours(checkout: Checkout) -> None:
-    with ended_meanwhile(checkout) as ended, transaction() as conn:
-        leases.hold(conn, checkout.claim)
-        ended.start_and_wait_for_the_lock()
-    assert ended.result() is True
+def test_of_two_jobs_of_one_order_only_the_first_ends(checkout: Checkout) -> None:
+    with transaction() as conn:
+        again = jobs.enqueue(conn, PAYMENT_CREATE, {"payment_id": checkout.payment.id})
+    second = copy(checkout)
+    [second.claim] = leases.take(PAYMENT_CREATE.name, [again.job_id])
+    assert together(checkout, second, checkout) == [True, False, True]
+    with reading() as conn:
+        assert [shop.row(conn, one.claim.job_id).status for one in (checkout, second)] == [jobs.SUCCEEDED, jobs.RUNNING]
+
+
+def test_a_statement_that_fails_writes_nothing_and_each_ends_by_itself(checkout: Checkout) -> None:
+    neighbour = Checkout()
+    before = everything()
+    with pytest.raises(DBAPIError, match="too long"):
+        together(checkout, neighbour, id="pi_" + "9" * 1000)
+    assert everything() == before
+    assert neighbour.end() is True
 
 
 @pytest.mark.parametrize(
@@ -153,7 +192,8 @@ def test_a_payment_is_never_written_without_the_end_of_its_job(checkout: Checkou
         server.execute("CREATE TRIGGER no_end BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION nothing()")
         try:
             with pytest.raises(DBAPIError, match="division by zero"):
-                checkout.end()
+                together(checkout)
+            assert checkout.end() is False
         finally:
             server.execute("DROP FUNCTION nothing() CASCADE")
     assert everything() == before
@@ -182,34 +222,3 @@ def test_what_a_message_s_jobs_read_is_what_each_would_read(checkout: Checkout) 
         conn.execute(update(orders.orders).where(moved).values(account_id="another"))
     found = checkouts.load([checkout.claim, other.claim, vanished.claim])
     assert found == {one.claim.job_id: (one.payment, one.order) for one in (checkout, other)}
-
-
-class _Ended:
-    def __init__(self, checkout: Checkout) -> None:
-        self._found: list[bool] = []
-        self._thread = Thread(target=lambda: self._found.append(checkout.end()))
-
-    def start_and_wait_for_the_lock(self) -> None:
-        """Begin, and come back once the statement waits for somebody."""
-        self._thread.start()
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        for _ in range(2000):
-            with reading() as conn:
-                if conn.exec_driver_sql(waiting).scalar_one():
-                    return
-            Event().wait(0.005)
-        raise AssertionError("it waits for no lock")
-
-    def result(self) -> bool:
-        """What the statement said."""
-        self._thread.join(20)
-        [found] = self._found
-        return found
-
-
-@contextmanager
-def ended_meanwhile(checkout: Checkout) -> Iterator[_Ended]:
-    """A checkout that ends while the body holds its locks."""
-    yield _Ended(checkout)

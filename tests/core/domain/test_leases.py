@@ -516,7 +516,7 @@ def test_a_sweep_takes_no_more_than_its_batch_and_the_longest_lost_first(clock: 
 
 
 def test_a_hint_is_repeated_at_widening_distances(clock: DatabaseClock, job_id: str) -> None:
-    for distance in (5, 10, 20, 40, 60, 60):
+    for distance in (2, 4, 8, 16, 32, 60, 60):
         clock.forward(distance - 1)
         assert hinted() == []
         clock.forward(1.5)
@@ -548,7 +548,7 @@ def test_a_job_whose_worker_was_lost_is_hinted_at_once_however_often_it_was_hint
         leases.claim(conn, CANARY.name, [job_id], seconds=1.0)
     clock.forward(2)
     expire()
-    for distance in (0, 1, 2, 4, 5, 5, 5):  # that hint may die with its reader as the job's worker did
+    for distance in (0, 1, 2, 2, 2):  # that hint may die with its reader as the job's worker did
         clock.forward(max(distance - 1, 0))
         assert not distance or hinted() == []
         clock.forward(1.5)
@@ -562,7 +562,7 @@ def test_a_job_that_was_told_to_wait_is_hinted_like_a_fresh_one_since_all_the_ot
     [mine] = claim([job_id])
     with transaction() as conn:
         leases.retry(conn, mine, 100.0, "Stripe asked to wait", spends_attempt=False)
-    for distance in (100, 5, 10, 20, 40, 60, 60):
+    for distance in (100, 2, 4, 8, 16, 32, 60, 60):
         clock.forward(distance - 1)
         assert hinted() == []
         clock.forward(1.5)
