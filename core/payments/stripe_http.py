@@ -5,6 +5,7 @@ The SDK's own client opens a session per thread, waits 80 s, and costs twice the
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any, NoReturn
@@ -20,6 +21,7 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 20.0
 USUAL_LEASE_SECONDS = 60.0
 """The lease that these times fit into; a shorter one (tests have them) shortens them alike."""
 POOL_CONNECTIONS = 256
+_ESTABLISHED = b"\x01"  # TCP_ESTABLISHED; once the server has closed its side it is TCP_CLOSE_WAIT
 
 
 class NothingSent(Exception):
@@ -48,6 +50,8 @@ class Pool:
             self._open = urllib3.ProxyManager(proxy, **options)
         else:  # one host needs no manager, which would look for it at each request
             self._open = urllib3.PoolManager(**options).connection_from_url(base)
+            if hasattr(socket, "TCP_INFO"):
+                self._open.ConnectionCls = _quick(self._open.ConnectionCls)
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: str | bytes | None
@@ -64,6 +68,18 @@ class Pool:
         except HTTPError as error:
             _raise(error)
         return answer.data, answer.status, answer.headers
+
+
+def _quick(usual: type[Any]) -> type[Any]:
+    """Connections that ask the kernel whether the server closed them; polling for it costs greenlets ten times that."""
+
+    class Quick(usual):  # type: ignore[misc]
+        @property
+        def is_connected(self) -> bool:
+            state: bytes = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) if self.sock else b""
+            return state == _ESTABLISHED
+
+    return Quick
 
 
 def _raise(error: HTTPError) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -147,6 +148,16 @@ def test_one_connection_serves_call_after_call(stub: Stub) -> None:
     for _ in range(5):
         payment.retrieve_refund("re_1")
     assert {asked.connection for asked in stub.asked} == {1}
+
+
+@pytest.mark.parametrize("bytes_left", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
+def test_a_connection_that_stripe_closed_meanwhile_is_not_used_again(stub: Stub, bytes_left: bytes) -> None:
+    payment.retrieve_refund("re_1")
+    [link] = stub._links
+    link.sendall(bytes_left)
+    link.shutdown(socket.SHUT_WR)
+    payment.retrieve_refund("re_1")
+    assert [asked.connection for asked in stub.asked] == [1, 2]
 
 
 def test_many_threads_share_the_pool_and_each_gets_its_own_answer(simulator: Simulator) -> None:
