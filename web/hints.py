@@ -22,8 +22,9 @@ logger = get_logger(__name__)
 
 MOST_IDS = 50
 """Ids in one message."""
-LINGER = 0.015
-"""Seconds that a message waits for more ids while many come; a lone one leaves at once."""
+LINGER, LONGEST_LINGER = 0.0025, 0.05
+"""Seconds that a message waits for more, for each id that the one before carried: sending one costs as much as taking
+in a webhook. A lone one leaves at once."""
 MOST_WAITING = 10_000
 PAUSES = (0.5, 1.0, 2.0, 5.0)
 """Seconds without trying after the first, second ... failure in a row."""
@@ -53,7 +54,7 @@ class Publisher:
         self._waiting: dict[JobKind, dict[str, None]] = {}
         self._count = 0
         self._sending = False
-        self._busy = False
+        self._linger = 0.0
         self._lingering = False
         self._thread: Thread | None = None
         self._failures = 0
@@ -105,9 +106,9 @@ class Publisher:
     def _next(self) -> tuple[JobKind, list[str]]:
         with self._changed:
             self._changed.wait_for(lambda: self._count)
-            if self._busy:
+            if self._linger:
                 self._lingering = True
-                self._changed.wait_for(lambda: self._count >= MOST_IDS, LINGER)
+                self._changed.wait_for(lambda: self._count >= MOST_IDS, self._linger)
                 self._lingering = False
             kind, waiting = next(iter(self._waiting.items()))
             ids = list(islice(waiting, MOST_IDS))
@@ -118,7 +119,8 @@ class Publisher:
                 self._waiting[kind] = waiting  # to the end: every kind gets its turn
             self._count -= len(ids)
             self._sending = True
-            self._busy = len(ids) > 1 or self._count > 0
+            many = len(ids) > 1 or self._count > 0
+            self._linger = min(LINGER * len(ids), LONGEST_LINGER) if many else 0.0
             return kind, ids
 
     def _send(self, kind: JobKind, ids: list[str]) -> float:

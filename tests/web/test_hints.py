@@ -102,6 +102,7 @@ def test_a_message_has_one_kind_and_a_bounded_number_of_ids() -> None:
 
 
 def test_under_load_a_message_waits_a_little_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints, "LONGEST_LINGER", 3600.0)
     monkeypatch.setattr(hints, "LINGER", 3600.0)
     monkeypatch.setattr(hints, "MOST_IDS", 3)
     broker = Gate()
