@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, MetaData, Row, Table, create_engine, event
+from sqlalchemy import JSON, DateTime, Float, MetaData, Row, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Dialect, Engine
@@ -107,6 +107,13 @@ class later(FunctionElement[datetime]):  # noqa: N801
     inherit_cache = True
 
 
+class seconds_between(FunctionElement[float]):  # noqa: N801
+    """The seconds from a moment to a later one, both SQL expressions."""
+
+    type = Float()
+    inherit_cache = True
+
+
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:
     return "statement_timestamp()"  # stable within a statement, so that an index serves `<= now()`
@@ -138,6 +145,18 @@ def _later_postgresql(element: later, compiler: SQLCompiler, **kw: Any) -> str:
 def _later_sqlite(element: later, compiler: SQLCompiler, **kw: Any) -> str:
     moment, seconds = (compiler.process(one, **kw) for one in element.clauses)
     return f"(strftime('%Y-%m-%d %H:%M:%f', {moment}, ({seconds}) || ' seconds') || '000')"
+
+
+@compiles(seconds_between, "postgresql")
+def _seconds_between_postgresql(element: seconds_between, compiler: SQLCompiler, **kw: Any) -> str:
+    earlier, later = (compiler.process(one, **kw) for one in element.clauses)
+    return f"EXTRACT(EPOCH FROM {later} - {earlier})::float8"
+
+
+@compiles(seconds_between, "sqlite")
+def _seconds_between_sqlite(element: seconds_between, compiler: SQLCompiler, **kw: Any) -> str:
+    earlier, later = (compiler.process(one, **kw) for one in element.clauses)
+    return f"((julianday({later}) - julianday({earlier})) * 86400.0)"
 
 
 def insert_into(conn: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

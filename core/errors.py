@@ -11,13 +11,17 @@ class Retryable(Exception):
         delay: seconds to wait, or None for the widening default.
         spends_attempt: False when the other side asked us to wait (429) or our own configuration is
             wrong (401): neither says anything about this job.
+        exact: the delay is this job's alone: nothing need be added that parts it from others.
     """
 
-    def __init__(self, detail: str, delay: float | None = None, spends_attempt: bool = True) -> None:
+    def __init__(
+        self, detail: str, delay: float | None = None, spends_attempt: bool = True, exact: bool = False
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.delay = delay
         self.spends_attempt = spends_attempt
+        self.exact = exact
 
 
 class Uncertain(Exception):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from core import get_logger, logs, monitor, monitoring
+from core import get_logger, logs, monitor, monitoring, payment
 from core.crashpoints import crash_point
 from core.database import DatabaseUnavailable, reading
 from core.domain import jobs, leases, pauses
@@ -82,7 +82,7 @@ class Runner:
             self._suspects.update(mine)
         try:
             for job_id in mine:
-                if self.stopping.is_set() or not self._still_waits(job_id):  # the process is not emptied for nothing
+                if self.stopping.is_set() or not self._still_waits(kind, job_id):  # the process is not emptied for nothing
                     continue
                 with self.slots.alone():
                     began = time.monotonic()
@@ -112,20 +112,26 @@ class Runner:
         if self.stopping.is_set():  # said while we waited for a slot
             return []
         try:
-            claims = leases.take(kind, ids, alone, self.lease_seconds)
+            claims = leases.take(kind, ids, alone, self.lease_seconds, _own_pause(kind))
         except DatabaseUnavailable as error:
             logger.warning("could not claim, the sweep hints again", extra={"kind": kind, "reason": error.detail})
             return []
         crash_point("runner.claimed")
         return claims
 
-    def _still_waits(self, job_id: str) -> bool:
+    def _still_waits(self, kind: str, job_id: str) -> bool:
+        own = _own_pause(kind)
         try:
             with reading() as conn:
-                return bool(leases.suspects(conn, [job_id]))
+                return bool(leases.suspects(conn, [job_id], own))
         except DatabaseUnavailable as error:
             logger.warning("could not look for a suspect, the sweep hints again", extra={"reason": error.detail})
             return False
+
+
+def _own_pause(kind: str) -> str:
+    """The pause of this process's key; none for a kind that needs no Stripe, so that the SDK is not loaded for it."""
+    return pauses.of_key(payment.fingerprint()) if kind in jobs.NEED_STRIPE else ""
 
 
 def _load(flow: Flow, claims: Sequence[Claim]) -> Mapping[str, Any]:
@@ -185,7 +191,7 @@ def _outcome(work: Work, flow: Flow) -> None:
     except (PaymentThrottled, PaymentMisconfigured) as error:
         _refused(work, error)
     except Retryable as error:
-        _put_back(work, error.detail, error.delay, error.spends_attempt)
+        _put_back(work, error.detail, error.delay, error.spends_attempt, error.exact)
     except Uncertain as error:
         _put_back(work, error.detail)
     except Permanent as error:
@@ -196,21 +202,21 @@ def _outcome(work: Work, flow: Flow) -> None:
         _crashed(work, error)
 
 
-def _put_back(work: Work, detail: str, delay: float | None = None, spends_attempt: bool = True) -> None:
-    chosen = backoff(work.claim.attempt) if delay is None else no_sooner(delay)
+def _put_back(
+    work: Work, detail: str, delay: float | None = None, spends_attempt: bool = True, exact: bool = False
+) -> None:
+    chosen = backoff(work.claim.attempt) if delay is None else delay if exact else no_sooner(delay)
     logger.info("job put back", extra={"reason": detail, "delay": round(chosen, 3)})
     with work.again(chosen, detail, spends_attempt):
         pass
 
 
 def _refused(work: Work, error: PaymentThrottled | PaymentMisconfigured) -> None:
-    """Put the job back, and let the others that need Stripe wait with it; said once a pause, not once a job."""
-    kind, throttled = work.claim.kind, isinstance(error, PaymentThrottled)
-    paused = kind if isinstance(error, PaymentMisconfigured) and not error.everywhere else pauses.STRIPE
-    news = True
+    """Put the job back, and let those wait with it that would be refused, too; said once a pause, not once a job."""
+    throttled = isinstance(error, PaymentThrottled)
+    paused = _refused_too(error, work.claim.kind)
     with work.again(no_sooner(error.delay), error.detail, spends_attempt=False) as conn:
-        if paused == pauses.STRIPE or kind in jobs.NEED_STRIPE:
-            news = pauses.pause(conn, paused, error.delay, error.detail, widen=throttled)
+        news = pauses.pause(conn, paused, error.delay, error.detail, widen=throttled)
     logger.info("job put back", extra={"reason": error.detail, "delay": error.delay})
     if not news:
         return
@@ -218,7 +224,13 @@ def _refused(work: Work, error: PaymentThrottled | PaymentMisconfigured) -> None
         logger.warning("Stripe asks us to slow down: what needs it waits", extra={"delay": error.delay})
         return
     logger.error("Stripe refuses our configuration", extra={"waiting": paused, "reason": error.detail})
-    monitor.capture_exception(error, context={"job_id": work.claim.job_id, "kind": kind})
+    monitor.capture_exception(error, context={"job_id": work.claim.job_id, "kind": work.claim.kind})
+
+
+def _refused_too(error: PaymentThrottled | PaymentMisconfigured, kind: str) -> str:
+    if isinstance(error, PaymentThrottled):
+        return pauses.STRIPE
+    return pauses.of_key(error.fingerprint) if error.everywhere else kind
 
 
 def _crashed(work: Work, error: Exception) -> None:

@@ -87,7 +87,9 @@ class Claim:
     traceparent: str | None
 
 
-def take(kind: str, ids: Sequence[str], alone: bool = False, seconds: float = LEASE_SECONDS) -> list[Claim]:
+def take(
+    kind: str, ids: Sequence[str], alone: bool = False, seconds: float = LEASE_SECONDS, own: str = ""
+) -> list[Claim]:
     """`claim` in a transaction of its own, which on PostgreSQL is one prepared statement.
 
     Raises:
@@ -95,23 +97,30 @@ def take(kind: str, ids: Sequence[str], alone: bool = False, seconds: float = LE
     """
     if is_postgresql():
         sql, values = _hot_claim(alone, kind in NEED_STRIPE)
-        mine = {"of_kind": kind, "ids": list(ids), "token": new_token(), "seconds": seconds}
+        mine = {"of_kind": kind, "ids": list(ids), "token": new_token(), "seconds": seconds, "own": own}
         return [Claim(*row) for row in run_statement(sql, values | mine)]
     with transaction() as conn:
-        return claim(conn, kind, ids, alone, seconds)
+        return claim(conn, kind, ids, alone, seconds, own)
 
 
 def claim(
-    conn: Connection, kind: str, ids: Sequence[str], alone: bool = False, seconds: float = LEASE_SECONDS
+    conn: Connection,
+    kind: str,
+    ids: Sequence[str],
+    alone: bool = False,
+    seconds: float = LEASE_SECONDS,
+    own: str = "",
 ) -> list[Claim]:
     """Take the due rows among `ids` in one statement; the others are done, not due, paused, or somebody else's.
 
     Args:
         alone: take the suspects (and only them), for a run with the process to itself.
         seconds: how long the lease lasts, on the database's clock.
+        own: the name of the pause of this process's own key (`pauses.of_key`), which holds back nobody else.
     """
-    mine = {"of_kind": kind, "token": new_token(), "seconds": seconds}
-    return [Claim(*row) for row in conn.execute(_claiming(jobs.c.id.in_(ids), alone, kind in NEED_STRIPE), mine)]
+    pausable = kind in NEED_STRIPE
+    mine = {"of_kind": kind, "token": new_token(), "seconds": seconds} | ({"own": own} if pausable else {})
+    return [Claim(*row) for row in conn.execute(_claiming(jobs.c.id.in_(ids), alone, pausable), mine)]
 
 
 @cache
@@ -122,6 +131,7 @@ def _hot_claim(alone: bool, pausable: bool) -> tuple[LiteralString, dict[str, An
 
 def _claiming(among: ColumnElement[bool], alone: bool, pausable: bool) -> ReturningUpdate[Any]:
     suspect, of_kind = jobs.c.expiries >= EXPIRIES_BEFORE_ALONE, bindparam("of_kind", type_=String())
+    own = bindparam("own", type_=String())
     due = (
         select(jobs.c.id)
         .where(
@@ -130,7 +140,7 @@ def _claiming(among: ColumnElement[bool], alone: bool, pausable: bool) -> Return
             jobs.c.status == QUEUED,
             jobs.c.run_at <= now(),
             suspect if alone else ~suspect,
-            *([~pauses.holding(of_kind, jobs.c.id)] if pausable else []),
+            *([~pauses.holding(of_kind, jobs.c.id, own)] if pausable else []),
         )
         # Skipping what another claim holds also means that two claims can never deadlock.
         .with_for_update(skip_locked=True)
@@ -154,15 +164,19 @@ def _claiming(among: ColumnElement[bool], alone: bool, pausable: bool) -> Return
     )  # fmt: skip
 
 
-def suspects(conn: Connection, ids: Sequence[str]) -> list[str]:
-    """Those of `ids` that are due and must run alone."""
-    due = jobs.c.id.in_(ids) & (jobs.c.status == QUEUED) & (jobs.c.run_at <= now()) & ~_paused()
+def suspects(conn: Connection, ids: Sequence[str], own: str = "") -> list[str]:
+    """Those of `ids` that are due and must run alone.
+
+    Args:
+        own: as for `claim`.
+    """
+    due = jobs.c.id.in_(ids) & (jobs.c.status == QUEUED) & (jobs.c.run_at <= now()) & ~_paused(literal(own))
     wanted = due & (jobs.c.expiries >= EXPIRIES_BEFORE_ALONE)
     return list(conn.execute(select(jobs.c.id).where(wanted)).scalars())
 
 
-def _paused() -> ColumnElement[bool]:
-    return jobs.c.kind.in_(NEED_STRIPE) & pauses.holding(jobs.c.kind, jobs.c.id)
+def _paused(own: ColumnElement[str] | None = None) -> ColumnElement[bool]:
+    return jobs.c.kind.in_(NEED_STRIPE) & pauses.holding(jobs.c.kind, jobs.c.id, own)
 
 
 def hold(conn: Connection, claim: Claim, seconds: float = LEASE_SECONDS) -> None:
@@ -267,7 +281,8 @@ def due(conn: Connection, limit: int) -> list[Hint]:
 
     The distance to the one after doubles from 2 s to 60 s, so that a backlog of any size causes no storm; from 1 s
     for a job that was taken before, and not beyond 2 s for one whose worker was lost: the hint may have died with
-    its reader, too. A job that a pause holds back is not hinted: it is looked at again when the pause ends for it.
+    its reader, too. A job that a pause holds back is not hinted: it is looked at again when the pause ends for it;
+    unless the pause is that of one key: another process may have a better one.
     """
     wanted = (
         select(jobs.c.id)

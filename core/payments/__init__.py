@@ -181,6 +181,17 @@ class Payment:
         """Whether our key moves real money, by its prefix."""
         return "_live_" in os.environ.get("STRIPE_SECRET_KEY", "").strip()[:8]
 
+    def fingerprint(self) -> str:
+        """What names the key in use without showing it.
+
+        Returns:
+            The first 8 hex digits of its sha256; `off` while Stripe is off, `none` without a key or the SDK.
+        """
+        try:
+            return self._backend().fingerprint
+        except PaymentMisconfigured as error:
+            return error.fingerprint
+
     def _backend(self) -> Backend:
         if not enabled("STRIPE_ENABLED"):
             return disabled

@@ -13,6 +13,9 @@ Listed = Literal["payment_intents", "refunds", "disputes", "balance_transactions
 class Backend(Protocol):
     """The calls of `core.payments.Payment`, with arguments that it has checked."""
 
+    @property
+    def fingerprint(self) -> str: ...
+
     def create_payment_intent(
         self, amount: int, currency: str, metadata: Metadata, customer_id: str | None, idempotency_key: str | None
     ) -> Answer: ...

@@ -77,6 +77,8 @@ class PaymentMisconfigured(PaymentError, Retryable):
     """
 
     delay: float
+    fingerprint = "none"
+    """Of the key that was refused, as `Payment.fingerprint` gives it; the door names it."""
 
     def __init__(self, detail: str, delay: float = 30.0, everywhere: bool = True) -> None:
         super().__init__(detail, delay=delay, spends_attempt=False)

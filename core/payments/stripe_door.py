@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ class Door:
 
     def __init__(self, key: str, base: str | None) -> None:
         import stripe
+
+        self.fingerprint = hashlib.sha256(key.encode()).hexdigest()[:8]
 
         stripe.enable_telemetry = False  # it writes a file, and reports our timings
         self._client = stripe.StripeClient(
@@ -139,6 +142,8 @@ class Door:
             ours = named(error, writing=method == "post")
             if ours is None:
                 raise
+            if isinstance(ours, PaymentMisconfigured):
+                ours.fingerprint = self.fingerprint
             raise ours from error
         return data | {"test_mode": False}
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core import database, migrations, revision
 from core.database import DatabaseUnavailable, SchemaOutdated, check_schema, reading, transaction
-from core.domain import jobs, ledger, schema
+from core.domain import jobs, ledger, pauses, schema
 from tests import servers
 from tests.core.domain import shop
 
@@ -146,6 +146,22 @@ def test_a_downgrade_undoes_everything_and_the_way_up_is_open_again() -> None:
         conn.exec_driver_sql("DELETE FROM ledger_transfers")
 
 
+@pytest.mark.usefixtures("fresh_url")
+def test_a_pause_that_began_before_pauses_had_a_phase_goes_on_and_so_do_the_programs_that_know_none() -> None:
+    migrations.upgrade("0001")
+    began = "INSERT INTO pauses (name, since, until, spread, refusals, reason) VALUES ({}, {now}, {now}, 5, 1, 'no')"
+    with transaction() as conn:
+        conn.exec_driver_sql(began.format("'before'", now="'2026-11-28 10:00:00.000000'"))
+    migrations.upgrade()
+    with transaction() as conn:
+        conn.exec_driver_sql(began.format("'after'", now="'2026-11-28 10:00:00.000000'"))
+        found = conn.execute(select(pauses.pauses.c.name, pauses.pauses.c.phase).order_by(pauses.pauses.c.name))
+        assert [tuple(row) for row in found] == [("after", 0.0), ("before", 0.0)]
+    alembic(command.downgrade, "0001")
+    alembic(command.upgrade, "head")
+    alembic(command.check)
+
+
 def test_programs_that_upgrade_at_once_all_find_it_done(fresh_url: str, tmp_path: Path) -> None:
     environment = {**os.environ, "DATABASE_URL": fresh_url, "STATE_DIR": str(tmp_path)}
     started = [
@@ -220,7 +236,7 @@ def test_an_older_schema_is_outdated_and_a_newer_one_is_not(monkeypatch: pytest.
         conn.exec_driver_sql("ALTER TABLE jobs DROP COLUMN traceparent")
     with pytest.raises(DBAPIError):  # with the newest schema it would be a bug
         ask_for_jobs()
-    monkeypatch.setattr(revision, "REVISIONS", ["0001", "0002"])
+    monkeypatch.setattr(revision, "REVISIONS", [*revision.REVISIONS, "9999"])
     for look in (check_schema, ask_for_jobs):
         with pytest.raises(SchemaOutdated):
             look()

@@ -96,6 +96,7 @@ def test_switched_on_without_its_package_each_service_says_what_is_missing() -> 
             payment.create_payment_intent(1000)
         except PaymentMisconfigured as error:
             print(error.detail)
+            assert error.fingerprint == payment.fingerprint() == "none"
         """,
         REDIS_ENABLED="true", REDIS_URL="redis://127.0.0.1:1", STRIPE_ENABLED="true", STRIPE_SECRET_KEY="sk_test_x",
         SENTRY_ENABLED="true", SENTRY_DSN="http://key@127.0.0.1:1/1",

@@ -28,7 +28,7 @@ def canary(finished: timedelta = timedelta()) -> None:
         conn.execute(update(jobs.jobs).values(finished_at=datetime.now(UTC) - finished))
 
 
-def pause(name: str = pauses.STRIPE, seconds: float = 30.0, reason: str = "Stripe does not accept our API key") -> None:
+def pause(name: str = pauses.STRIPE, seconds: float = 30.0, reason: str = "Stripe asks us to slow down") -> None:
     with transaction() as conn:
         pauses.pause(conn, name, seconds, reason, widen=False)
 
@@ -94,7 +94,7 @@ def test_what_is_paused_is_said_and_why_and_requests_are_still_welcome(client: F
 
     assert (response.status_code, response.get_json()["status"]) == (200, "ok")
     detail = response.get_json()["checks"]["pauses"]["detail"]
-    assert detail.startswith("stripe for 0 s: Stripe does not accept our API key")
+    assert detail.startswith("stripe for 0 s: Stripe asks us to slow down")
 
 
 def test_the_moment_that_a_long_pause_ends_what_waited_for_it_is_not_yet_overdue(client: FlaskClient) -> None:
@@ -120,6 +120,16 @@ def test_the_pause_of_one_kind_excuses_no_other(client: FlaskClient) -> None:
     overdue(jobs.PAYMENT_CREATE)
 
     assert ready(client) == (503, {**WELL, "jobs": False})
+
+
+def test_the_pause_of_one_key_is_said_and_excuses_nothing_since_a_worker_may_have_another(client: FlaskClient) -> None:
+    canary()
+    pause(pauses.of_key("0a1b2c3d"))
+    overdue(jobs.PAYMENT_CREATE)
+
+    assert ready(client) == (503, {**WELL, "jobs": False})
+    detail = client.get("/health/ready").get_json()["checks"]["pauses"]["detail"]
+    assert detail.startswith("stripe:0a1b2c3d for 0 s")
 
 
 def test_a_broker_that_takes_nothing_is_red(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,10 +71,12 @@ def test_a_pause_is_a_gauge_that_falls_back_to_nothing(shop: Shop) -> None:
     with transaction() as conn:
         pauses.pause(conn, pauses.STRIPE, 30.0, "slow down", widen=True)
         pauses.pause(conn, "refunds.create", 30.0, "no", widen=False)
+        pauses.pause(conn, pauses.of_key("0a1b2c3d"), 30.0, "no", widen=False)
         conn.execute(update(pauses.pauses).values(since=now_plus(-100)))
     shown = scrape(shop)
     assert shown[stripe] >= 100
-    assert shown["counterfoil_paused_seconds", labels(name="refunds.create")] >= 100
+    for name in ("refunds.create", "stripe:0a1b2c3d"):
+        assert shown["counterfoil_paused_seconds", labels(name=name)] >= 100
     with transaction() as conn:
         conn.execute(update(pauses.pauses).values(until=now_plus(-pauses.FIRST_SPREAD - 1)))
     assert scrape(shop)[stripe] == 0

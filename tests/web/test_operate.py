@@ -73,9 +73,9 @@ def test_a_job_that_was_set_aside_goes_back_to_the_queue(app: Flask, status: str
 
 def test_what_is_paused_is_listed_with_what_waits(app: Flask) -> None:
     with transaction() as conn:
-        pauses.pause(conn, pauses.STRIPE, 30.0, "Stripe does not accept our API key (401)", widen=False)
+        pauses.pause(conn, pauses.of_key("0a1b2c3d"), 30.0, "Stripe does not accept our API key (401)", widen=False)
     [line] = run(app, "jobs", "waiting").stdout.splitlines()
-    assert line.startswith("paused  stripe  since 20")
+    assert line.startswith("paused  stripe:0a1b2c3d  since 20")
     assert line.endswith("Stripe does not accept our API key (401)")
 
 

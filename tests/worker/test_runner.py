@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from core import logs, monitor
-from core.database import reading, transaction
+from core.database import now_plus, reading, transaction
 from core.domain import jobs, leases, orders, pauses
 from core.domain.jobs import JobKind
 from core.domain.leases import CRASHES_BEFORE_QUARANTINE, EXPIRIES_BEFORE_ALONE
@@ -193,6 +193,7 @@ def test_a_job_that_is_not_due_waits(shop: Shop) -> None:
         (Retryable("later"), 1, 0.8, 1.2),
         (Retryable("later", delay=20.0), 1, 20.0, 24.0),
         (Retryable("they asked us to", delay=7.0, spends_attempt=False), 0, 7.0, 8.4),
+        (Retryable("until a moment of its own", delay=20.0, exact=True), 1, 20.0, 20.0),
         (Uncertain("who knows"), 1, 0.8, 1.2),
         (RuntimeError("a bug"), 1, 0.8, 1.2),
         (PaymentMisconfigured("a wrong key"), 0, 30.0, 36.0),
@@ -235,18 +236,31 @@ def said(caplog: pytest.LogCaptureFixture, level: int) -> int:
     return len([record for record in caplog.records if record.levelno == level and "Stripe" in record.message])
 
 
-def test_a_refused_configuration_pauses_what_needs_stripe_and_is_an_error_once(
+def test_a_refused_configuration_pauses_what_needs_stripe_here_and_is_an_error_once(
     shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captured = count_captures(monkeypatch)
-    refused = attempts(shop, jobs.PAYMENT_CREATE, [PaymentMisconfigured("a wrong key")] * 5)
     waiting = shop.enqueue(jobs.REFUND_CREATE).job_id
+    monkeypatch.setenv("STRIPE_ENABLED", "true")  # without a key
+    refused = attempts(shop, jobs.PAYMENT_CREATE, [PaymentMisconfigured("a wrong key")] * 5)
     shop.runner.run(jobs.REFUND_CREATE.name, [waiting], raising(AssertionError("it was claimed")))
     assert {(shop.job(job_id).status, shop.job(job_id).attempts) for job_id in [*refused, waiting]} == {
         (jobs.QUEUED, 0)
     }
-    assert paused() == [pauses.STRIPE]
+    assert paused() == ["stripe:none"]
     assert (said(caplog, logging.ERROR), len(captured)) == (1, 1)
+
+
+def test_a_worker_without_a_key_holds_back_none_that_has_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = [shop.enqueue(jobs.REFUND_CREATE).job_id for _ in range(3)]
+    suspect(waiting[2])
+    monkeypatch.setenv("STRIPE_ENABLED", "true")
+    attempts(shop, jobs.PAYMENT_CREATE, [PaymentMisconfigured("no key")])
+    shop.runner.run(jobs.REFUND_CREATE.name, waiting, raising(AssertionError("it was claimed")))
+    assert statuses(shop, waiting) == {jobs.QUEUED}
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_good")
+    shop.runner.run(jobs.REFUND_CREATE.name, waiting, succeed)
+    assert statuses(shop, waiting) == {jobs.SUCCEEDED}
 
 
 def test_a_request_to_slow_down_pauses_what_needs_stripe_and_is_no_error(
@@ -263,10 +277,26 @@ def test_a_right_that_the_key_lacks_pauses_only_the_kind_that_needs_it(shop: Sho
     assert paused() == [jobs.REFUND_CREATE.name]
 
 
-def test_a_right_that_a_webhook_lacks_pauses_nothing(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    [job_id] = attempts(shop, jobs.WEBHOOK_PROCESS, [PaymentMisconfigured("not for this", everywhere=False)])
-    assert (paused(), shop.job(job_id).status) == ([], jobs.QUEUED)
-    assert said(caplog, logging.ERROR) == 1
+def test_a_right_that_webhooks_lack_is_said_once_a_pause_however_often_they_are_refused(
+    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured = count_captures(monkeypatch)
+    for _ in range(3):
+        ids = attempts(shop, jobs.WEBHOOK_PROCESS, [PaymentMisconfigured("not for this", everywhere=False)] * 3)
+        assert (paused(), statuses(shop, ids)) == ([jobs.WEBHOOK_PROCESS.name], {jobs.QUEUED})
+        with transaction() as conn:  # the first that come back find out
+            conn.execute(update(pauses.pauses).values(until=now_plus(-1)))
+    assert (said(caplog, logging.ERROR), len(captured)) == (1, 1)
+
+
+def test_of_many_that_are_refused_at_the_same_time_one_says_so(
+    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured = count_captures(monkeypatch)
+    kind, ids = jobs.WEBHOOK_PROCESS.name, [shop.enqueue(jobs.WEBHOOK_PROCESS).job_id for _ in range(4)]
+    shop.runner.run(kind, ids, raising(PaymentMisconfigured("not for this", everywhere=False)))
+    assert statuses(shop, ids) == {jobs.QUEUED}
+    assert (said(caplog, logging.ERROR), len(captured)) == (1, 1)
 
 
 def test_an_attempt_that_was_replaced_pauses_nothing(shop: Shop) -> None:

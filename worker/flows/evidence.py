@@ -6,9 +6,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from core import payment
 from core.clock import utcnow
 from core.database import reading
 from core.domain import pauses
+from core.domain.leases import Claim
 from core.errors import Retryable
 from core.payments import PaymentRefused
 from core.switches import enabled
@@ -47,16 +49,20 @@ def stripe_is_on() -> bool:
     return enabled("STRIPE_ENABLED")
 
 
-def wait_for_stripe() -> None:
+def wait_for_stripe(claim: Claim) -> None:
     """Before a call by a kind of job that does not always make one, so that it is claimed while Stripe is paused.
 
+    Args:
+        claim: the job that would ask.
+
     Raises:
-        Retryable: Stripe asked us to wait, or refuses our key.
+        Retryable: Stripe asked us to wait, or refuses our key, or this kind of job, until the moment that is its own.
     """
+    own = pauses.of_key(payment.fingerprint())
     with reading() as conn:
-        seconds = pauses.left(conn)
+        seconds = pauses.left(conn, claim.kind, claim.job_id, own)
     if seconds:
-        raise Retryable("Stripe is paused", seconds, spends_attempt=False)
+        raise Retryable("Stripe is paused", seconds, spends_attempt=False, exact=True)
 
 
 def insist_on_stripe(test_mode: bool) -> None:

@@ -129,7 +129,7 @@ def _dispute(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
 
 def _before_reading(work: Work, row: Payment) -> None:
     insist_on_stripe(row.test_mode)
-    wait_for_stripe()
+    wait_for_stripe(work.claim)
     work.check_time()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -228,6 +229,27 @@ def test_wrong_settings_spend_no_attempts(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(error, PaymentMisconfigured)
     assert error.detail == "STRIPE_SECRET_KEY is not set; it should be the API key when STRIPE_ENABLED=true"
     assert error.spends_attempt is False
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_named_by_its_fingerprint(status: int, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub.reply = refusal(status, "invalid_request_error")
+    names = list[str]()
+    for key in (KEY, "sk_test_other"):
+        monkeypatch.setenv("STRIPE_SECRET_KEY", key)
+        error = error_of(WRITES["create_payment_intent"])
+        assert isinstance(error, PaymentMisconfigured)
+        assert error.fingerprint == payment.fingerprint() == hashlib.sha256(key.encode()).hexdigest()[:8]
+        names.append(error.fingerprint)
+    assert len(set(names)) == 2
+
+
+def test_what_has_no_key_is_named_so_and_what_is_off_is_never_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert payment.fingerprint() == "off"
+    monkeypatch.setenv("STRIPE_ENABLED", "true")
+    error = error_of(WRITES["create_payment_intent"])
+    assert isinstance(error, PaymentMisconfigured)
+    assert error.fingerprint == payment.fingerprint() == "none"
 
 
 def test_no_error_shows_the_key(stub: Stub) -> None:

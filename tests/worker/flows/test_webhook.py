@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable
+from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from core.database import transaction
+from core.database import reading, transaction
 from core.domain import jobs, orders, pauses, payments, refunds, webhooks
 from core.domain.orders import Order
+from tests.worker.conftest import SECRET_KEY
 from tests.worker.crashes import KillAt
 from tests.worker.shop import Shop
 from tests.worker.stripe import Stripe, fault
@@ -494,9 +498,9 @@ def test_a_payload_that_we_cannot_read_is_set_aside_and_not_lost(shop: Shop, str
 # -- while Stripe is paused
 
 
-def pause(seconds: float = 30.0) -> None:
+def pause(seconds: float = 30.0, name: str = pauses.STRIPE) -> None:
     with transaction() as conn:
-        pauses.pause(conn, pauses.STRIPE, seconds, "slow down", widen=True)
+        pauses.pause(conn, name, seconds, "slow down", widen=True)
 
 
 def hint_all(shop: Shop) -> None:
@@ -512,16 +516,45 @@ def test_news_that_says_it_all_is_processed_while_stripe_is_paused(shop: Shop, s
     assert shop.look(order).status == orders.PAID
 
 
-def test_news_that_must_be_read_again_waits_for_the_pause_to_end_and_asks_nothing(shop: Shop, stripe: Stripe) -> None:
+@pytest.mark.parametrize(
+    "name", [pauses.STRIPE, jobs.WEBHOOK_PROCESS.name, pauses.of_key(sha256(SECRET_KEY.encode()).hexdigest()[:8])]
+)
+def test_news_that_must_be_read_again_waits_for_its_moment_after_the_pause_and_asks_nothing(
+    name: str, shop: Shop, stripe: Stripe
+) -> None:
     order = checked_out(shop, "pm_card_visa", stripe)
     shop.hear([altered(event, amount=1) for event in of_type(stripe, "payment_intent.succeeded")])
-    pause()
+    pause(name=name)
     asked = len(stripe.requests("GET", "/v1/payment_intents/"))
     hint_all(shop)
     [job] = shop.jobs_of(jobs.WEBHOOK_PROCESS)
     row = shop.row(job.id)
     assert (row.status, row.attempts) == (jobs.QUEUED, 0)
-    assert 25 < (row.run_at - row.clock).total_seconds() <= 36
+    with reading() as conn:
+        until = conn.execute(select(pauses.pauses.c.until)).scalar_one()
+    moment = until + timedelta(seconds=pauses.FIRST_SPREAD * int(job.id[-2:], 16) / 256)
+    assert abs((row.run_at - moment).total_seconds()) < 1  # what passes between the look and the write
     assert len(stripe.requests("GET", "/v1/payment_intents/")) == asked
     shop.work_off()
     assert shop.look(order).status == orders.PAID
+
+
+def test_news_waits_neither_for_another_key_nor_for_another_kind(shop: Shop, stripe: Stripe) -> None:
+    order = checked_out(shop, "pm_card_visa", stripe)
+    shop.hear([altered(event, amount=1) for event in of_type(stripe, "payment_intent.succeeded")])
+    pause(name=pauses.of_key("none"))
+    pause(name=jobs.REFUND_CREATE.name)
+    hint_all(shop)
+    assert shop.look(order).status == orders.PAID
+
+
+def test_news_that_waits_does_not_come_back_all_at_once(shop: Shop, stripe: Stripe) -> None:
+    for number in range(8):
+        checked_out(shop, "pm_card_visa", stripe, total=1000 + number)
+    paid = of_type(stripe, "payment_intent.succeeded")
+    shop.hear([altered(event, id=f"evt_{number}", amount=1) for number, event in enumerate(paid)])
+    pause()
+    hint_all(shop)
+    due = sorted((shop.row(job.id).run_at, int(job.id[-2:], 16)) for job in shop.jobs_of(jobs.WEBHOOK_PROCESS))
+    apart = pauses.FIRST_SPREAD * (max(share for _, share in due) - min(share for _, share in due)) / 256
+    assert abs((due[-1][0] - due[0][0]).total_seconds() - apart) < 1
