@@ -263,6 +263,22 @@ def test_a_worker_without_a_key_holds_back_none_that_has_one(shop: Shop, monkeyp
     assert statuses(shop, waiting) == {jobs.SUCCEEDED}
 
 
+def test_a_suspect_that_the_pause_of_the_own_key_holds_back_waits_for_no_other_job(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, busy, go_on = shop.enqueue(jobs.REFUND_CREATE).job_id, some(shop, 1), Event()
+    suspect(waiting)
+    monkeypatch.setenv("STRIPE_ENABLED", "true")
+    attempts(shop, jobs.PAYMENT_CREATE, [PaymentMisconfigured("no key")])
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(shop.runner.run, KIND, busy, holding(go_on))
+        eventually(lambda: statuses(shop, busy) == {jobs.RUNNING}, "the other one runs")
+        shop.runner.run(jobs.REFUND_CREATE.name, [waiting], succeed)
+        assert statuses(shop, [waiting, *busy]) == {jobs.QUEUED, jobs.RUNNING}
+        go_on.set()
+        running.result(30)
+
+
 def test_a_request_to_slow_down_pauses_what_needs_stripe_and_is_no_error(
     shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
