@@ -82,8 +82,8 @@ class Runner:
             self._suspects.update(mine)
         try:
             for job_id in mine:
-                if self.stopping.is_set() or not self._still_waits(kind, job_id):  # the process is not emptied for nothing
-                    continue
+                if self.stopping.is_set() or not self._still_waits(kind, job_id):
+                    continue  # the process is not emptied for nothing
                 with self.slots.alone():
                     began = time.monotonic()
                     for claim in self._claim(kind, [job_id], alone=True):

@@ -115,9 +115,13 @@ def ending(
 
 
 def all_over(kind: ColumnElement[str]) -> ColumnElement[datetime]:
-    """When no pause holds a job of that kind back any more; in the past when that is so, NULL when there was none."""
+    """When no pause, not even one of a single key, holds a job of that kind back any more.
+
+    In the past when that is so, NULL when there was none.
+    """
     moment = later(pauses.c.until, pauses.c.spread)
-    return select(func.max(moment, type_=Timestamp())).where(_about(kind)).scalar_subquery()
+    about = _about(kind) | pauses.c.name.like(of_key("%"))
+    return select(func.max(moment, type_=Timestamp())).where(about).scalar_subquery()
 
 
 def pause(conn: Connection, name: str, seconds: float, reason: str, widen: bool) -> bool:

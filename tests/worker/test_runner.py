@@ -256,10 +256,12 @@ def test_a_worker_without_a_key_holds_back_none_that_has_one(shop: Shop, monkeyp
     suspect(waiting[2])
     monkeypatch.setenv("STRIPE_ENABLED", "true")
     attempts(shop, jobs.PAYMENT_CREATE, [PaymentMisconfigured("no key")])
-    shop.runner.run(jobs.REFUND_CREATE.name, waiting, raising(AssertionError("it was claimed")))
+    for alone in (False, True):
+        shop.runner.run(jobs.REFUND_CREATE.name, waiting, raising(AssertionError("it was claimed")), alone)
     assert statuses(shop, waiting) == {jobs.QUEUED}
     monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_good")
-    shop.runner.run(jobs.REFUND_CREATE.name, waiting, succeed)
+    for alone in (False, True):
+        shop.runner.run(jobs.REFUND_CREATE.name, waiting, succeed, alone)
     assert statuses(shop, waiting) == {jobs.SUCCEEDED}
 
 
@@ -273,7 +275,7 @@ def test_a_suspect_that_the_pause_of_the_own_key_holds_back_waits_for_no_other_j
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(shop.runner.run, KIND, busy, holding(go_on))
         eventually(lambda: statuses(shop, busy) == {jobs.RUNNING}, "the other one runs")
-        shop.runner.run(jobs.REFUND_CREATE.name, [waiting], succeed)
+        shop.runner.run(jobs.REFUND_CREATE.name, [waiting], succeed, alone=True)
         assert statuses(shop, [waiting, *busy]) == {jobs.QUEUED, jobs.RUNNING}
         go_on.set()
         running.result(30)
