@@ -60,6 +60,7 @@ task_queues = [
     for name in ("payments", "webhooks", "statistics", "reconcile", "maintenance")
 ]
 # `maintenance` has a worker of its own: the sweep brings back what was lost, and waits for nobody's free slot.
+# `reconcile` has one, too: a job that must run alone waits for all of its process, and these take long.
 # There are no routes: every sender names its queue. Sent through an exchange, a message vanishes without an
 # error once Redis has lost the binding.
 task_default_queue = "maintenance"  # what somebody sends by hand without a queue still reaches a worker

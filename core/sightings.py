@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from math import ceil
 
 from core import payment
 from core.database import reading
@@ -12,6 +14,8 @@ from core.domain.refunds import Refund
 from core.payments import PaymentRefused
 from core.payments.backend import Answer
 
+KEY_LIFE = timedelta(hours=23)
+"""Stripe keeps a key for at least 24 h (docs.stripe.com/api/idempotent_requests); stay below, and use none longer."""
 CLOCKS_DIFFER = timedelta(hours=1)
 IDLE = ("failed", "canceled")
 """Stripe's words for what moves no money any more."""
@@ -21,21 +25,32 @@ class Undecided(Exception):
     """Nothing was changed; the message says why, and what to do."""
 
 
-def intents_of_customer(customer_id: str | None, created_gte: int) -> list[Answer]:
+def intents_of_customer(
+    customer_id: str | None, since: datetime, epoch_at: datetime, before_next: Callable[[], None] | None = None
+) -> list[Answer]:
     """The PaymentIntents of a customer, or everybody's where Stripe does not know that customer (any more).
 
     Args:
-        created_gte: Unix time in seconds.
+        since: when a key may have been used first.
+        epoch_at: when the epoch of the last key began: after KEY_LIFE it is used no more.
+        before_next: called before each call to Stripe but the first; what it raises ends the listing.
+
+    Returns:
+        Those made in between.
 
     Raises:
         PaymentError: Stripe does not list them.
     """
+    first, last = since - CLOCKS_DIFFER, epoch_at + KEY_LIFE + CLOCKS_DIFFER
+    span = int(first.timestamp()), ceil(last.timestamp()), before_next
     try:
-        return payment.list_payment_intents(customer_id=customer_id, created_gte=created_gte)
+        return payment.list_payment_intents(customer_id, *span)
     except PaymentRefused as error:
         if customer_id is None or error.code != "resource_missing":
             raise
-    return payment.list_payment_intents(created_gte=created_gte)  # they outlive the customer that was deleted
+    if before_next:
+        before_next()
+    return payment.list_payment_intents(None, *span)  # they outlive a customer that was deleted
 
 
 def intents_of(row: Payment) -> list[Answer]:
@@ -52,7 +67,7 @@ def intents_of(row: Payment) -> list[Answer]:
             if payment.livemode() or error.code != "resource_missing":  # only test data is ever deleted
                 raise Undecided(f"Stripe does not show it: {error.detail}; is this the right account?") from error
     customer = (row.params or {}).get("customer_id")
-    listed = intents_of_customer(customer, int((row.created_at - CLOCKS_DIFFER).timestamp()))
+    listed = intents_of_customer(customer, row.created_at, row.epoch_at)
     return list((found | _marked(listed, "payment_id", row.id)).values())
 
 

@@ -15,6 +15,9 @@ THREADS = 16
 MAINTENANCE_THREADS = 4
 """Sweeps, ticks and canaries at the same time; none of them takes long, or waits for anybody but the database."""
 
+RECONCILE_THREADS = 2
+"""Its two kinds of jobs side by side; a process of their own, since a suspect payment waits for all of its process."""
+
 WEB_THREADS = 32
 """Requests at once; a few of them may be waiting for a job or streaming its events."""
 
@@ -84,7 +87,8 @@ def stages(settings: Settings, environment: Mapping[str, str]) -> list[list[Prog
         program("web", 10, "granian", *_granian(settings), "web:create_app"),
     ]
     work = [
-        program("worker", 40, *_worker("payments,webhooks,statistics,reconcile", THREADS, "worker")),
+        program("worker", 40, *_worker("payments,webhooks,statistics", THREADS, "worker")),
+        program("reconcile", 40, *_worker("reconcile", RECONCILE_THREADS, "reconcile")),
         program("maintenance", 20, *_worker("maintenance", MAINTENANCE_THREADS, "maintenance")),
     ]
     needed = [program("simulator", 5, "simulator")] if uses_simulator(settings) else []

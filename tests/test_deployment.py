@@ -19,15 +19,16 @@ SERVICES = dict(
 
 
 def test_every_service_is_there() -> None:
-    programs = {"web", "worker", "worker-statistics", "maintenance", "beat", "flower", "migrate"}
+    programs = {"web", "worker", "worker-statistics", "worker-reconcile", "maintenance", "beat", "flower", "migrate"}
     assert SERVICES.keys() == programs | {"postgres", "redis"}
 
 
-def test_every_queue_has_one_service_and_the_sweep_shares_its_own_with_no_job() -> None:
+def test_every_queue_has_one_service_and_sweep_and_reconciliation_share_theirs_with_no_other() -> None:
     queues = {
         name: found[1].split(",") for name, text in SERVICES.items() if (found := re.search(r'"-Q", "(.+?)"', text))
     }
     assert queues["maintenance"] == ["maintenance"]
+    assert queues["worker-reconcile"] == ["reconcile"]
     served = [queue for queues_of_one in queues.values() for queue in queues_of_one]
     assert sorted(served) == sorted({kind.queue for kind in jobs.KINDS.values()})
 

@@ -85,6 +85,17 @@ class Work:
             yield conn
         self._leased_at(began)
 
+    def renew(self) -> None:
+        """Call between two network calls where many may follow: renew the lease, and `check_time`.
+
+        Raises:
+            Retryable: the worker was told to stop a while ago.
+            leases.Fenced: somebody else has the job.
+        """
+        with self.step():
+            pass
+        self.check_time()
+
     @contextmanager
     def succeed(self, result: dict[str, Any] | None) -> Iterator[Connection]:
         """The finishing transaction: the job's end and what the caller writes in it happen together or not at all."""

@@ -11,11 +11,18 @@ from core.database import now, now_plus
 
 FIRST_CHECK_SECONDS, LAST_CHECK_SECONDS = 600, 86_400
 """An open object is asked about after ten minutes, then whenever its age has doubled, at least daily."""
+ASKING_SECONDS = 120
+"""One that is being asked about is not due for two leases: should it take its worker away, others come first."""
 
 
 def first() -> ColumnElement[Any]:
     """When an object that is made now is asked about first."""
     return now_plus(FIRST_CHECK_SECONDS)
+
+
+def put_off(conn: Connection, table: Table, row_id: str, seconds: float) -> None:
+    """It is due in so many seconds, behind all that are due before that."""
+    conn.execute(update(table).where(table.c.id == row_id).values(check_at=now_plus(seconds)))
 
 
 def checked(conn: Connection, table: Table, row_id: str, created_at: datetime) -> None:

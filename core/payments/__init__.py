@@ -9,7 +9,7 @@ Every answer is a plain dict of Stripe's shape. Amounts are integers of minor un
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from core.errors import Permanent
 from core.logs import get_logger
@@ -123,13 +123,21 @@ class Payment:
         """The dispute as it is now."""
         return self._backend().retrieve_dispute(dispute_id)
 
-    def list_payment_intents(self, customer_id: str | None = None, created_gte: int | None = None) -> list[Answer]:
+    def list_payment_intents(
+        self,
+        customer_id: str | None = None,
+        created_gte: int | None = None,
+        created_lte: int | None = None,
+        before_next: Callable[[], None] | None = None,
+    ) -> list[Answer]:
         """PaymentIntents, newest first; a list reads its own writes, a search does not.
 
         Args:
             created_gte: Unix time in seconds.
+            created_lte: Unix time in seconds.
+            before_next: called before each page but the first; what it raises ends the listing.
         """
-        return self._backend().list_payment_intents(customer_id, created_gte)
+        return self._backend().list_payment_intents(customer_id, created_gte, created_lte, before_next)
 
     def list_refunds(self, payment_intent_id: str | None = None, created_gte: int | None = None) -> list[Answer]:
         """Refunds, newest first.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 Answer = dict[str, Any]
 Metadata = dict[str, str] | None
+BeforeNext = Callable[[], None] | None
+"""What a list of many pages calls before each page but the first."""
 Listed = Literal["payment_intents", "refunds", "disputes", "balance_transactions"]
 """What Stripe lists page by page."""
 
@@ -43,7 +46,9 @@ class Backend(Protocol):
 
     def retrieve_dispute(self, dispute_id: str) -> Answer: ...
 
-    def list_payment_intents(self, customer_id: str | None, created_gte: int | None) -> list[Answer]: ...
+    def list_payment_intents(
+        self, customer_id: str | None, created_gte: int | None, created_lte: int | None, before_next: BeforeNext
+    ) -> list[Answer]: ...
 
     def list_refunds(self, payment_intent_id: str | None, created_gte: int | None) -> list[Answer]: ...
 

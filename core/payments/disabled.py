@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 
-from core.payments.backend import Answer, Listed, Metadata
+from core.payments.backend import Answer, BeforeNext, Listed, Metadata
 
 CREATED = 1_767_225_600
 """One fixed moment (2026-01-01 UTC): the same call gives the same answer."""
@@ -85,7 +85,9 @@ def retrieve_dispute(dispute_id: str) -> Answer:
     return {**_object("dispute", dispute_id), "amount": amount, "currency": currency, **details}
 
 
-def list_payment_intents(customer_id: str | None, created_gte: int | None) -> list[Answer]:
+def list_payment_intents(
+    customer_id: str | None, created_gte: int | None, created_lte: int | None, before_next: BeforeNext
+) -> list[Answer]:
     """Nothing is remembered."""
     return []
 

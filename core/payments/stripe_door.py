@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from core import settings
 from core.monitoring import monitor
 from core.payments import API_VERSION
-from core.payments.backend import Answer, Listed, Metadata
+from core.payments.backend import Answer, BeforeNext, Listed, Metadata
 from core.payments.errors import PaymentBusy, PaymentMisconfigured
 from core.payments.stripe_errors import named
 from core.payments.stripe_http import AnswerLost, Pool
@@ -93,27 +93,30 @@ class Door:
         """GET /v1/disputes/{id}."""
         return self._get(f"disputes/{_segment(dispute_id)}")
 
-    def list_payment_intents(self, customer_id: str | None, created_gte: int | None) -> list[Answer]:
+    def list_payment_intents(
+        self, customer_id: str | None, created_gte: int | None, created_lte: int | None, before_next: BeforeNext
+    ) -> list[Answer]:
         """GET /v1/payment_intents, all pages, newest first."""
-        return self._all("payment_intents", customer=customer_id, created=_since(created_gte))
+        span = _created(created_gte, created_lte)
+        return self._all("payment_intents", before_next, customer=customer_id, created=span)
 
     def list_refunds(self, payment_intent_id: str | None, created_gte: int | None) -> list[Answer]:
         """GET /v1/refunds, all pages, newest first."""
-        return self._all("refunds", payment_intent=payment_intent_id, created=_since(created_gte))
+        return self._all("refunds", payment_intent=payment_intent_id, created=_created(created_gte))
 
     def list_disputes(self, created_gte: int | None) -> list[Answer]:
         """GET /v1/disputes, all pages, newest first."""
-        return self._all("disputes", created=_since(created_gte))
+        return self._all("disputes", created=_created(created_gte))
 
     def list_page(self, of: Listed, starting_after: str | None, created_gte: int | None, limit: int) -> Answer:
         """GET /v1/{of}, one page, newest first."""
         expand = ["data.source"] if of == "balance_transactions" else None
-        since = _since(created_gte)
+        since = _created(created_gte)
         return self._get(of, starting_after=starting_after, created=since, limit=limit, expand=expand)
 
     def list_events(self, starting_after: str | None, created_gte: int | None, limit: int) -> Answer:
         """GET /v1/events, one page, newest first."""
-        return self._get("events", starting_after=starting_after, created=_since(created_gte), limit=limit)
+        return self._get("events", starting_after=starting_after, created=_created(created_gte), limit=limit)
 
     def _post(self, path: str, idempotency_key: str | None, **params: Any) -> Answer:
         return self._call("post", path, params | {"idempotency_key": idempotency_key})
@@ -121,9 +124,11 @@ class Door:
     def _get(self, path: str, **params: Any) -> Answer:
         return self._call("get", path, params)
 
-    def _all(self, path: str, **params: Any) -> list[Answer]:
+    def _all(self, path: str, before_next: BeforeNext = None, **params: Any) -> list[Answer]:
         found: list[Answer] = []
-        for _ in range(MOST_PAGES):
+        for number in range(MOST_PAGES):
+            if before_next and number:
+                before_next()
             page = self._get(path, **params, limit=PAGE, starting_after=found[-1]["id"] if found else None)
             found += [item | {"test_mode": False} for item in page["data"]]
             if not page["has_more"]:
@@ -216,5 +221,5 @@ def _segment(id: str) -> str:
     return quote(id, safe="")
 
 
-def _since(created_gte: int | None) -> dict[str, int] | None:
-    return None if created_gte is None else {"gte": created_gte}
+def _created(gte: int | None, lte: int | None = None) -> dict[str, int] | None:
+    return {name: second for name, second in (("gte", gte), ("lte", lte)) if second is not None} or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from core.payments import PaymentRefused
 from core.sightings import intents_of_customer
 
 SEEN = [{"id": "pi_1"}]
+AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def refusing(code: str) -> Any:
-    def list_payment_intents(customer_id: str | None = None, created_gte: int | None = None) -> list[dict[str, str]]:
+    def list_payment_intents(customer_id: str | None, *span: object) -> list[dict[str, str]]:
         if customer_id or code != "resource_missing":
             raise PaymentRefused("no", code)
         return SEEN
@@ -24,12 +26,12 @@ def refusing(code: str) -> Any:
 
 def test_the_intents_of_a_customer_that_was_deleted_are_found_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payment, "list_payment_intents", refusing("resource_missing"))
-    assert intents_of_customer("cus_gone", 0) == SEEN
-    assert intents_of_customer(None, 0) == SEEN
+    assert intents_of_customer("cus_gone", AT, AT) == SEEN
+    assert intents_of_customer(None, AT, AT) == SEEN
 
 
 @pytest.mark.parametrize("customer_id", [None, "cus_1"])
 def test_any_other_refusal_concludes_nothing(monkeypatch: pytest.MonkeyPatch, customer_id: str | None) -> None:
     monkeypatch.setattr(payment, "list_payment_intents", refusing("parameter_invalid"))
     with pytest.raises(PaymentRefused):
-        intents_of_customer(customer_id, 0)
+        intents_of_customer(customer_id, AT, AT)

@@ -20,7 +20,7 @@ Injection = Callable[[Run], None]
 
 def random_kills(run: Run) -> None:
     """kill -9 of any process, every 0.2 to 2 s."""
-    names = run.world.names("web", "worker", "sweeper", "beat", "simulator")
+    names = run.world.names("web", "worker", "reconciler", "sweeper", "beat", "simulator")
     while not run.done.wait(run.dice.uniform(0.2, 2.0)):
         name = run.dice.choice(names)
         if run.world.signal(name, signal.SIGKILL, run.dice):
@@ -29,7 +29,7 @@ def random_kills(run: Run) -> None:
 
 def stopped_workers(run: Run) -> None:
     """SIGSTOP one worker after the other for three leases, at any instant of its work, and let it go on."""
-    workers = run.world.names("worker")
+    workers = run.world.names("worker", "reconciler")
     turn = 0
     while not run.done.wait(run.dice.uniform(0.1, 1.0)):
         name, turn = workers[turn % len(workers)], turn + 1
@@ -43,7 +43,7 @@ def stopped_workers(run: Run) -> None:
 
 def stopped_then_killed(run: Run) -> None:
     """SIGSTOP a worker, let hints pile up in its connection, then SIGKILL it."""
-    workers = run.world.names("worker")
+    workers = run.world.names("worker", "reconciler")
     while not run.done.wait(run.dice.uniform(1.0, 5.0)):
         name = run.dice.choice(workers)
         if run.world.signal(name, signal.SIGSTOP):
@@ -54,7 +54,7 @@ def stopped_then_killed(run: Run) -> None:
 
 def rolling_restart(run: Run) -> None:
     """SIGTERM to one worker after the other: it finishes what runs, and the next one starts."""
-    workers = run.world.names("worker")
+    workers = run.world.names("worker", "reconciler")
     turn = 0
     while not run.done.wait(run.dice.uniform(2.0, 5.0)):
         name, turn = workers[turn % len(workers)], turn + 1
@@ -204,7 +204,7 @@ def clock_jump(run: Run) -> None:
     """A day and an hour pass for everybody while answers are unknown: all programs are down meanwhile."""
     time.sleep(3.0)
     world = run.world
-    names = world.names("web", "worker", "sweeper", "beat")
+    names = world.names("web", "worker", "reconciler", "sweeper", "beat")
     world.end(*names)
     run.history.fault("sleep", "all programs")
     run.jump_clock(DAY_HOURS)
@@ -247,7 +247,7 @@ def armed_in_turn(points: Sequence[str]) -> Injection:
             run.world.arm(point)
             if _within(LONGEST_TURN, partial(run.world.crashed, point)):
                 time.sleep(0.1)  # until its death is known
-            _within(LONGEST_ABSENCE, lambda: not run.world.presence.absent("worker", "sweeper"))
+            _within(LONGEST_ABSENCE, lambda: not run.world.presence.absent("worker", "reconciler", "sweeper"))
 
     return arm
 

@@ -70,7 +70,7 @@ def outages(lines: Iterable[Line]) -> list[Span]:
 
 def one_program(target: str) -> bool:
     """Whether this names one of our programs, and not what all of them use."""
-    return target.startswith((*NEEDED, "web"))
+    return target.startswith((*NEEDED, "reconciler", "web"))
 
 
 def overlap(spans: Iterable[Span], begin: float, end: float) -> float:

@@ -66,7 +66,7 @@ def _later() -> None:
 
 if HOURS:
     _later()  # before anybody imports the clock by name
-vars(checks)["FIRST_CHECK_SECONDS"] = min(PERIOD, 600)
+vars(checks).update(FIRST_CHECK_SECONDS=min(PERIOD, 600), ASKING_SECONDS=min(PERIOD, 120))
 
 
 def create_app() -> Any:

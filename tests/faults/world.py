@@ -60,6 +60,7 @@ class Plan:
     broker: str = "filesystem"
     webs: int = 2
     workers: int = 2
+    reconcilers: int = 1
     sweepers: int = 1
     beats: int = 1
     lease: float = 4.0
@@ -118,7 +119,11 @@ class World:
             [sys.executable, "-m", "core.migrations"], cwd=ROOT, env=self.environment, check=True, capture_output=True
         )
         self.start("simulator", *(f"web-{n}" for n in range(self.plan.webs)))
-        for kind, count in (("worker", self.plan.workers), ("sweeper", self.plan.sweepers), ("beat", self.plan.beats)):
+        plan = self.plan
+        kinds = {
+            "worker": plan.workers, "reconciler": plan.reconcilers, "sweeper": plan.sweepers, "beat": plan.beats,
+        }  # fmt: skip
+        for kind, count in kinds.items():
             self.start(*(f"{kind}-{n}" for n in range(count)))
         for port in self.web_ports:
             self._await(f"http://127.0.0.1:{port}/health/live")
@@ -128,7 +133,7 @@ class World:
         """Start programs and keep them running.
 
         Args:
-            names: simulator, web-N, worker-N, sweeper-N, beat-N.
+            names: simulator, web-N, worker-N, reconciler-N, sweeper-N, beat-N.
             more: environment of these programs only.
         """
         for name in names:
@@ -272,8 +277,10 @@ class World:
         celery = (*python, "celery", "--quiet", "-A", "tests.faults.programs")
         if kind == "beat":
             return (*celery, "beat")
-        pool, count, queues = (*POOLS[self.plan.database], "payments,webhooks,statistics,reconcile")
-        if kind == "sweeper":
+        pool, count, queues = (*POOLS[self.plan.database], "payments,webhooks,statistics")
+        if kind == "reconciler":
+            pool, count, queues = "threads", 2, "reconcile"
+        elif kind == "sweeper":
             pool, count, queues = "threads", 4, "maintenance"
         how = ("-P", pool, "-c", str(count), "-Q", queues, "--without-gossip", "--without-mingle")
         return (*celery, "worker", "-n", f"{name}@faults", *how)

@@ -35,16 +35,19 @@ def test_the_simulator_runs_only_when_it_is_used(found: settings.Settings, monke
     def names(now: settings.Settings) -> list[list[str]]:
         return [[program.name for program in stage] for stage in embedded.stages(now, {})]
 
-    assert names(found) == [["beat", "flower", "web"], ["worker", "maintenance"], ["simulator"]]
+    assert names(found) == [["beat", "flower", "web"], ["worker", "reconcile", "maintenance"], ["simulator"]]
     monkeypatch.setenv("STRIPE_API_BASE", "https://stripe.example")
-    assert names(settings.load()) == [["beat", "flower", "web"], ["worker", "maintenance"]]
+    assert names(settings.load()) == [["beat", "flower", "web"], ["worker", "reconcile", "maintenance"]]
     assert [name for name, _, _ in embedded.listeners(settings.load())] == ["PORT", "FLOWER_PORT"]
 
 
-def test_every_queue_has_one_worker_and_the_sweep_shares_its_own_with_no_job(found: settings.Settings) -> None:
+def test_every_queue_has_one_worker_and_sweep_and_reconciliation_share_theirs_with_no_other(
+    found: settings.Settings,
+) -> None:
     _, workers, _ = embedded.stages(found, {})
     queues = {one.name: one.command[one.command.index("-Q") + 1].split(",") for one in workers}
     assert queues["maintenance"] == ["maintenance"]
+    assert queues["reconcile"] == ["reconcile"]
     served = [queue for queues_of_one in queues.values() for queue in queues_of_one]
     assert sorted(served) == sorted({kind.queue for kind in jobs.KINDS.values()})
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 import urllib3
+
+from core.database import transaction
+from core.domain import leases
+from core.payments import PaymentRefused, stripe_door
+from core.payments.stripe_door import Door
 
 
 class Stripe:
@@ -65,6 +72,11 @@ class Stripe:
         """Let time pass at Stripe; a negative number undoes it."""
         self.control(f"/clock?hours={hours}")
 
+    def delete_customer(self, customer_id: str) -> None:
+        """Delete a customer, as somebody may in the dashboard."""
+        url = f"{self.url}/v1/customers/{customer_id}"
+        assert self._json(self._http.request("DELETE", url, headers=self._headers))["deleted"]
+
     def intents(self) -> list[dict[str, Any]]:
         """All PaymentIntents, newest first."""
         found: list[dict[str, Any]] = self.get("/v1/payment_intents", limit=100)["data"]
@@ -93,6 +105,25 @@ class Stripe:
     def _json(answer: urllib3.BaseHTTPResponse) -> dict[str, Any]:
         found: dict[str, Any] = answer.json()
         return found
+
+
+def page_slowly(monkeypatch: pytest.MonkeyPatch, seconds: float, unknown: str) -> None:
+    """Lists have one object a page and refuse an unknown customer, and each GET takes so long.
+
+    Meanwhile the sweep looks for leases that ran out.
+    """
+    get = Door._get
+
+    def slow(self: Door, path: str, **params: Any) -> dict[str, Any]:
+        time.sleep(seconds)
+        with transaction() as conn:
+            leases.expire(conn, 100)
+        if params.get("customer") == unknown:
+            raise PaymentRefused(f"No such customer: '{unknown}'", "resource_missing", "customer")
+        return get(self, path, **params)
+
+    monkeypatch.setattr(stripe_door, "PAGE", 1)
+    monkeypatch.setattr(Door, "_get", slow)
 
 
 def fault(kind: str, when: str = "before", match: str = "*", method: str = "POST", **more: Any) -> dict[str, Any]:

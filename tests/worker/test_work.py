@@ -14,7 +14,8 @@ from core.domain import jobs, leases, orders, timeline
 from core.domain.leases import Claim, Fenced
 from core.errors import Permanent, Retryable
 from tests.worker.shop import Shop
-from worker.work import NETWORK_CALL_SECONDS, SPARE_SECONDS, Work
+from worker.stopping import Stopping
+from worker.work import NETWORK_CALL_SECONDS, SPARE_SECONDS, STOPPING_SECONDS, Work
 
 
 def claimed(shop: Shop, seconds: float = 60.0) -> Claim:
@@ -65,6 +66,19 @@ def test_a_step_renews_the_lease_and_the_time(shop: Shop) -> None:
     assert time_is_left(work)
     row = shop.row(claim.job_id)
     assert 55 < (row.lease_expires_at - row.clock).total_seconds() <= 60
+
+
+def test_renewing_gives_time_for_the_next_call_until_the_worker_was_told_to_stop_a_while_ago(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = Stopping()
+    work = Work(claimed(shop), lease_seconds=60.0, began=time.monotonic() - 40, stopping=stopping)
+    assert not time_is_left(work)
+    work.renew()
+    assert time_is_left(work)
+    monkeypatch.setattr(stopping, "seconds", lambda: STOPPING_SECONDS + 0.1)
+    with pytest.raises(Retryable, match="stops"):
+        work.renew()
 
 
 def test_a_step_that_fails_renews_nothing(shop: Shop) -> None:

@@ -30,7 +30,8 @@ def ask(work: Work, object_id: str, call: Callable[[], dict[str, Any] | None]) -
         object_id: for the log.
 
     Raises:
-        Retryable: Stripe is away, asks us to slow down, does not accept our key, or too little of the lease is left.
+        Retryable: Stripe is away, asks us to slow down, does not accept our key, too little of the lease is left, or
+            the worker stops.
     """
     work.check_time()
     try:
@@ -41,8 +42,7 @@ def ask(work: Work, object_id: str, call: Callable[[], dict[str, Any] | None]) -
         if not error.spends_attempt:  # asked to slow down, or our key is not accepted: every call would be
             raise
         failed = error.detail
-    with work.step():  # the call may have waited for as long as one can
-        pass
+    work.renew()  # the call may have waited for as long as one can
     payment.list_events(limit=1)  # raises when Stripe answers nothing at all
     logger.warning("Stripe answers, and fails to show one object", extra={"object_id": object_id, "reason": failed})
     return Told(failed=failed)

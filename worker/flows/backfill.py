@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from operator import itemgetter
 from typing import Any
 
@@ -18,8 +19,8 @@ from worker.work import Work
 logger = get_logger(__name__)
 
 CURSOR = "events"
-PAGES_PER_RUN = 20
-"""Then the job goes on in a next attempt, so that a worker that stops need not wait for it."""
+PAGES_PER_RUN, SECONDS_PER_RUN = 20, 20.0
+"""Then the job goes on in a next attempt, so that a worker that stops need not wait for it, nor one that runs alone."""
 
 
 def backfill_events(work: Work) -> None:
@@ -28,7 +29,7 @@ def backfill_events(work: Work) -> None:
         with work.succeed({"skipped": "Stripe is switched off"}):
             return
     walk, added = Walk(work, CURSOR, payment.list_events), 0
-    for events in walk.pages(PAGES_PER_RUN):
+    for events in walk.pages(PAGES_PER_RUN, until=time.monotonic() + SECONDS_PER_RUN):
         with work.step() as conn:
             # In the order in which webhooks that arrive together are stored, so that neither waits for the other.
             added += sum(_receive(conn, event) for event in sorted(events, key=itemgetter("id")))

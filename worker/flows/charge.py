@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from core import get_logger, monitor, payment
@@ -188,10 +187,9 @@ def _forget_customer(work: Work, row: Payment, params: dict[str, Any]) -> None:
 
 def _look(work: Work, row: Payment, params: dict[str, Any]) -> dict[str, Any] | None:
     work.check_time()
-    since = int((row.epoch_at - timedelta(hours=1)).timestamp())  # clocks differ
 
     def listed() -> list[dict[str, Any]]:
-        return intents_of_customer(params["customer_id"], since)
+        return intents_of_customer(params["customer_id"], row.epoch_at, row.epoch_at, work.renew)
 
     return marked(listed, "payment_id", row.id)
 

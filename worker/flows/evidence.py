@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from core import payment
@@ -13,10 +13,9 @@ from core.domain import pauses
 from core.domain.leases import Claim
 from core.errors import Retryable
 from core.payments import PaymentRefused
+from core.sightings import KEY_LIFE
 from core.switches import enabled
 
-KEY_LIFE = timedelta(hours=23)
-"""Stripe keeps a key for at least 24 h (docs.stripe.com/api/idempotent_requests); stay below."""
 OFF_SECONDS = 30.0
 
 

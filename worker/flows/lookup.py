@@ -5,7 +5,8 @@ Also those of which nobody knows whether Stripe has them, once no job is left th
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Table, literal, select
@@ -16,6 +17,7 @@ from core.domain import checks, disputes, findings, jobs, orders, payments, refu
 from core.domain.disputes import Dispute
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
+from core.errors import Retryable
 from core.sightings import intents_of_customer
 from worker.flows.asking import Told, ask
 from worker.flows.comparison import Row, compare_dispute, compare_intent, compare_refund, record
@@ -57,42 +59,56 @@ def settle_findings(conn: Connection) -> None:
 
 
 def _check_payment(work: Work, row: Payment) -> None:
-    told = ask(work, row.payment_intent_id or row.id, lambda: _intent(row))
+    told = _ask(work, payments.payments, row, row.payment_intent_id, lambda: _intent(work, row))
     with work.step() as conn:
         if told.seen is not None:
             compare_intent(conn, row.id, told.seen)
         elif told == Told() and row.status in payments.UNCREATED:
-            _unresolved_payment(conn, row)
+            give_up = partial(payments.change, status=payments.CANCELED)
+            _unresolved(conn, row, jobs.PAYMENT_CREATE, payments.get, give_up)
         _asked(conn, payments.payments, row, row.payment_intent_id, told)
 
 
 def _check_refund(work: Work, row: Refund) -> None:
     with reading() as conn:
         paid = payments.get(conn, row.payment_id)
-    told = ask(work, row.stripe_refund_id or row.id, lambda: _refund(row, paid))
+    told = _ask(work, refunds.refunds, row, row.stripe_refund_id, lambda: _refund(row, paid))
     with work.step() as conn:
         if told.seen is not None:
             compare_refund(conn, paid, told.seen)
         elif told == Told() and row.status in refunds.UNCREATED:
-            _unresolved_refund(conn, row)
+            give_up = partial(refunds.change, status=refunds.FAILED)
+            _unresolved(conn, row, jobs.REFUND_CREATE, refunds.get, give_up)
         _asked(conn, refunds.refunds, row, row.stripe_refund_id, told)
 
 
 def _check_dispute(work: Work, row: Dispute) -> None:
-    told = ask(work, row.stripe_dispute_id, lambda: payment.retrieve_dispute(row.stripe_dispute_id))
+    dispute_id = row.stripe_dispute_id
+    told = _ask(work, disputes.disputes, row, dispute_id, lambda: payment.retrieve_dispute(dispute_id))
     with work.step() as conn:
         if told.seen is not None:
             compare_dispute(conn, payments.get(conn, row.payment_id), told.seen)
-        _asked(conn, disputes.disputes, row, row.stripe_dispute_id, told)
+        _asked(conn, disputes.disputes, row, dispute_id, told)
 
 
-def _intent(row: Payment) -> dict[str, Any] | None:
+def _ask(work: Work, table: Table, row: Row, stripe_id: str | None, call: Callable[[], dict[str, Any] | None]) -> Told:
+    with work.step() as conn:
+        checks.put_off(conn, table, row.id, checks.ASKING_SECONDS)
+    try:
+        return ask(work, stripe_id or row.id, call)
+    except Retryable:
+        with work.step() as conn:  # none of its doing: it is due, behind the others
+            checks.put_off(conn, table, row.id, 0)
+        raise
+
+
+def _intent(work: Work, row: Payment) -> dict[str, Any] | None:
     if row.payment_intent_id is not None:
         return payment.retrieve_payment_intent(row.payment_intent_id)
     if row.params is None or row.status not in payments.UNCREATED:  # parameters are kept before anything is sent
         return None
-    customer, since = row.params["customer_id"], int((row.epoch_at - timedelta(hours=1)).timestamp())  # clocks differ
-    return marked(lambda: intents_of_customer(customer, since), "payment_id", row.id)
+    customer, since = row.params["customer_id"], row.epoch_at
+    return marked(lambda: intents_of_customer(customer, since, since, work.renew), "payment_id", row.id)
 
 
 def _refund(row: Refund, paid: Payment) -> dict[str, Any] | None:
@@ -118,31 +134,22 @@ def _asked(conn: Connection, table: Table, row: Row, stripe_id: str | None, told
     checks.checked(conn, table, row.id, row.created_at)
 
 
-def _unresolved_payment(conn: Connection, stale: Payment) -> None:
+def _unresolved(
+    conn: Connection,
+    stale: Payment | Refund,
+    kind: jobs.JobKind,
+    read: Callable[[Connection, str], Payment | Refund],
+    give_up: Callable[..., bool],
+) -> None:
+    """Stripe has nothing of it: it waits for its job's operator, or is given up once its key is dead."""
     order = orders.lock(conn, stale.account_id, stale.order_id)
-    row = payments.get(conn, stale.id)
-    if (row.status, row.epoch) != (stale.status, stale.epoch) or at_work(conn, order.id, jobs.PAYMENT_CREATE):
+    row, what = read(conn, stale.id), "payment" if isinstance(stale, Payment) else "refund"
+    if (row.status, row.epoch) != (stale.status, stale.epoch) or at_work(conn, order.id, kind):
         return
-    waiting = _set_aside(conn, order.id, jobs.PAYMENT_CREATE, "payment_id", row.id)
+    waiting = _set_aside(conn, order.id, kind, f"{what}_id", row.id)
     over = waiting is None and too_old(row.epoch_at)
     if over:
-        payments.change(conn, row, status=payments.CANCELED, detail="no job was left, and Stripe has nothing of it")
-    _record_unresolved(conn, "payment", row, waiting, over)
-
-
-def _unresolved_refund(conn: Connection, stale: Refund) -> None:
-    order = orders.lock(conn, stale.account_id, stale.order_id)
-    row = refunds.get(conn, stale.id)
-    if (row.status, row.epoch) != (stale.status, stale.epoch) or at_work(conn, order.id, jobs.REFUND_CREATE):
-        return
-    waiting = _set_aside(conn, order.id, jobs.REFUND_CREATE, "refund_id", row.id)
-    over = waiting is None and too_old(row.epoch_at)
-    if over:
-        refunds.change(conn, row, status=refunds.FAILED, detail="no job was left, and Stripe has nothing of it")
-    _record_unresolved(conn, "refund", row, waiting, over)
-
-
-def _record_unresolved(conn: Connection, what: str, row: Payment | Refund, waiting: str | None, over: bool) -> None:
+        give_up(conn, row, detail="no job was left, and Stripe has nothing of it")
     detail = {"what": what, "local": row.status, "stripe": None, "job_id": waiting}
     record(conn, findings.UNRESOLVED, row.id, detail, row, repaired=over)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
+from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import Connection
@@ -29,7 +30,7 @@ from worker.flows.comparison import (
     shown,
 )
 from worker.flows.evidence import stripe_is_on
-from worker.flows.walk import FIRST_LOOK_BACK, Walk
+from worker.flows.walk import FIRST_LOOK_BACK, Page, Walk
 from worker.work import Work
 
 logger = get_logger(__name__)
@@ -37,6 +38,8 @@ logger = get_logger(__name__)
 CHECKS_PER_RUN = 50
 PAGES_PER_RUN = 5
 """Of each list; then the job goes on in a next attempt, so that a worker that stops need not wait for it."""
+SECONDS_PER_PART = 4.0
+"""Of the checks, and of each list, which gets one object further at least: an attempt takes little over 20 s."""
 
 FEE_SOURCES = ("charge", "refund", "dispute")
 
@@ -52,16 +55,15 @@ def compare_objects(work: Work) -> None:
     compared = fees = 0
     for of, compare in COMPARED.items():
         walk = Walk(work, of, partial(payment.list_page, of), _first)
-        for page in walk.pages(PAGES_PER_RUN):
-            for seen in page:
-                if compare(work, seen):
-                    crash_point("reconcile.object_compared")
+        until = time.monotonic() + SECONDS_PER_PART
+        for page in walk.pages(PAGES_PER_RUN, until):
+            done = _compare_page(work, page, compare, until)
             with work.step() as conn:
                 if of == "balance_transactions":
-                    fees += sum(_post_fee(conn, transaction) for transaction in page)
+                    fees += sum(_post_fee(conn, transaction) for transaction in page[:done])
                 else:
-                    compared += len(page)
-                walk.keep(conn)
+                    compared += done
+                walk.keep(conn, done)
             crash_point("reconcile.page_kept")
         more = more or walk.unfinished
     if more:
@@ -73,12 +75,26 @@ def compare_objects(work: Work) -> None:
 
 def _check_due(work: Work) -> tuple[int, bool]:
     """How many were asked about, and whether more may be due."""
+    until = time.monotonic() + SECONDS_PER_PART
     with reading() as conn:
         found = lookup.due(conn, CHECKS_PER_RUN)
-    for row in chain(*found):
+    rows = [row for turn in zip_longest(*found) for row in turn if row]  # of each kind in turn
+    for checked, row in enumerate(rows, start=1):
         lookup.check(work, row)
         crash_point("reconcile.object_checked")
-    return sum(map(len, found)), any(len(rows) == CHECKS_PER_RUN for rows in found)
+        if time.monotonic() > until and checked < len(rows):
+            return checked, True
+    return len(rows), any(len(of_kind) == CHECKS_PER_RUN for of_kind in found)
+
+
+def _compare_page(work: Work, page: Page, compare: Callable[[Work, Seen], bool], until: float) -> int:
+    """How many of its objects were compared before the time was up, one at least."""
+    for done, seen in enumerate(page, start=1):
+        if compare(work, seen):
+            crash_point("reconcile.object_compared")
+        if time.monotonic() > until:
+            return done
+    return len(page)
 
 
 def _first(conn: Connection) -> int | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from math import inf
 from typing import Any
 
 from sqlalchemy import Connection
@@ -45,14 +47,18 @@ class Walk:
         with reading() as conn:
             self._place = cursors.place(conn, name) or {"since": first(conn) or int(_a_day_ago())}
         self._reached = self._place
+        self._last: Page = []
 
     @property
     def unfinished(self) -> bool:
         """Whether there are more pages."""
         return bool(self._place.get("after"))
 
-    def pages(self, most: int) -> Iterator[Page]:
+    def pages(self, most: int, until: float = inf) -> Iterator[Page]:
         """The next pages, at most so many: then the job goes on in a next attempt.
+
+        Args:
+            until: `time.monotonic()` after which no other page follows.
 
         Raises:
             Retryable: Stripe could not be asked, or too little of the lease was left.
@@ -61,12 +67,19 @@ class Walk:
         for _ in range(most):
             page = self._page()
             self._reached = _next(self._place, page)
-            yield page["data"]
-            if not self.unfinished:
+            self._last = page["data"]
+            yield self._last
+            if not self.unfinished or time.monotonic() > until:
                 return
 
-    def keep(self, conn: Connection) -> None:
-        """Move the stored place past the last page, in the transaction that stored what came of it."""
+    def keep(self, conn: Connection, count: int | None = None) -> None:
+        """Move the stored place past the last page, in the transaction that stored what came of it.
+
+        Args:
+            count: only past so many of its objects, the rest comes again; None for all.
+        """
+        if count is not None and count < len(self._last):
+            self._reached = _next(self._place, {"data": self._last[:count], "has_more": True})
         cursors.move(conn, self._name, self._reached)
         self._place = self._reached
 

@@ -81,7 +81,7 @@ def test_a_currency_may_be_in_capitals(mode: str) -> None:
 
 
 def test_lists_are_lists(mode: str) -> None:
-    assert payment.list_payment_intents(customer_id=None, created_gte=1) == []
+    assert payment.list_payment_intents(customer_id=None, created_gte=1, created_lte=2) == []
     assert payment.list_refunds(created_gte=1) == []
     assert payment.list_disputes(created_gte=1) == []
     kinds: tuple[Listed, ...] = ("payment_intents", "refunds", "disputes", "balance_transactions")

@@ -53,6 +53,11 @@ REQUESTS: dict[str, tuple[Any, str, str]] = {
     "a refund read": (lambda: payment.retrieve_refund("re_1"), "GET /v1/refunds/re_1", ""),
     "a charge read": (lambda: payment.retrieve_charge("ch_1"), "GET /v1/charges/ch_1", ""),
     "a dispute read": (lambda: payment.retrieve_dispute("du/1?x"), "GET /v1/disputes/du%2F1%3Fx", ""),
+    "a span of a customer's intents": (
+        lambda: payment.list_payment_intents("cus_1", 5, 9),
+        "GET /v1/payment_intents?customer=cus_1&created%5Bgte%5D=5&created%5Blte%5D=9&limit=100",
+        "",
+    ),
     "disputes": (lambda: payment.list_disputes(5), "GET /v1/disputes?created%5Bgte%5D=5&limit=100", ""),
     "a page of refunds": (
         lambda: payment.list_page("refunds", "re_1", 1700, 50),
@@ -102,6 +107,20 @@ def test_lists_walk_all_pages(stub: Stub) -> None:
     assert [refund["id"] for refund in found] == [f"re_{n}" for n in range(1, 7)]
     assert {refund["test_mode"] for refund in found} == {False}
     assert stub.asked[0].path == "/v1/refunds?payment_intent=pi_1&created%5Bgte%5D=5&limit=100"
+
+
+def test_somebody_is_called_before_each_page_but_the_first_and_may_end_the_listing(stub: Stub) -> None:
+    asked_before: list[int] = []
+
+    def before_next() -> None:
+        asked_before.append(len(stub.asked))
+        if len(stub.asked) == 3:
+            raise TimeoutError
+
+    stub.reply = answer(body={"data": [{"id": "pi_1"}], "has_more": True})
+    with pytest.raises(TimeoutError):
+        payment.list_payment_intents("cus_1", before_next=before_next)
+    assert asked_before == [1, 2, 3]
 
 
 def test_a_list_without_an_end_is_given_up(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,3 +276,10 @@ def test_what_customers_and_banks_do_is_seen(simulator: Simulator) -> None:
     page = payment.list_events(limit=1)
     assert page["has_more"] is True
     assert payment.list_events(starting_after=page["data"][0]["id"])["data"][0]["type"] == types[1]
+
+
+def test_a_list_shows_what_was_made_in_its_span(simulator: Simulator) -> None:
+    made = payment.create_payment_intent(1000)
+    at = made["created"]
+    assert [seen["id"] for seen in payment.list_payment_intents(created_gte=at, created_lte=at)] == [made["id"]]
+    assert payment.list_payment_intents(created_gte=at - 9, created_lte=at - 1) == []

@@ -121,6 +121,20 @@ def test_a_long_walk_takes_all_pages(shop: Shop, stripe: Stripe) -> None:
 
 
 @pytest.mark.usefixtures("small_pages")
+def test_a_walk_whose_time_is_up_goes_on_in_the_next_attempt(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "SECONDS_PER_RUN", 0.0)
+    for _ in range(2):
+        unheard_payment(shop, stripe)
+    job = walk(shop)
+    assert (job.status, job.attempts, heard(shop)) == (jobs.QUEUED, 0, 3)
+    shop.work_off()
+    assert shop.job(job.id).status == jobs.SUCCEEDED
+    assert heard(shop) == len(stripe.events())
+
+
+@pytest.mark.usefixtures("small_pages")
 def test_a_walk_longer_than_one_attempt_goes_on_in_the_next(
     shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

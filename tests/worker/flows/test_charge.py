@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import urllib3
 from sqlalchemy import update
 
 from core import payment
 from core.database import transaction
 from core.domain import customers, jobs, orders, payments
 from core.domain.customers import users
-from core.domain.jobs import Job
+from core.domain.jobs import Accepted, Job
 from core.domain.orders import Order
 from core.payments import PaymentRefused
 from tests.worker.crashes import KillAt
 from tests.worker.shop import Shop
-from tests.worker.stripe import Stripe, fault
+from tests.worker.stripe import Stripe, fault, page_slowly
+from worker.work import STOPPING_SECONDS
 
 INTENTS = "/v1/payment_intents"
 
@@ -553,16 +554,9 @@ def known_customer(shop: Shop, stripe: Stripe) -> str:
     return str(stripe.get("/v1/customers")["data"][0]["id"])
 
 
-def delete_customer(stripe: Stripe, customer_id: str) -> None:
-    urllib3.request(
-        "DELETE", f"{stripe.url}/v1/customers/{customer_id}", headers={"Authorization": "Bearer sk_test_worker"}
-    )
-    assert stripe.get("/v1/customers")["data"] == []
-
-
 def test_a_customer_that_was_deleted_at_stripe_is_made_anew(shop: Shop, stripe: Stripe) -> None:
     gone = known_customer(shop, stripe)
-    delete_customer(stripe, gone)
+    stripe.delete_customer(gone)
     order = shop.order()
     [job] = shop.work(shop.checkout(order))
     assert (job.status, shop.payment(order).epoch) == (jobs.QUEUED, 1)
@@ -571,14 +565,14 @@ def test_a_customer_that_was_deleted_at_stripe_is_made_anew(shop: Shop, stripe: 
     [customer] = stripe.get("/v1/customers")["data"]
     [intent] = [one for one in stripe.intents() if one["metadata"]["order_id"] == order.id]
     assert gone != customer["id"] == intent["customer"]
-    delete_customer(stripe, customer["id"])
+    stripe.delete_customer(customer["id"])
     again = shop.checkout(shop.order())
     shop.work_off()
     assert shop.job(again.job_id).status == jobs.SUCCEEDED
 
 
 def test_two_checkouts_that_miss_the_customer_share_the_new_one(shop: Shop, stripe: Stripe) -> None:
-    delete_customer(stripe, known_customer(shop, stripe))
+    stripe.delete_customer(known_customer(shop, stripe))
     both = [shop.checkout(shop.order()) for _ in range(2)]
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(shop.work, both))
@@ -591,7 +585,7 @@ def test_two_checkouts_that_miss_the_customer_share_the_new_one(shop: Shop, stri
 def test_dying_while_the_customer_is_made_anew_leaves_one_payment_intent(
     shop: Shop, stripe: Stripe, kill_at: KillAt, point: str
 ) -> None:
-    delete_customer(stripe, known_customer(shop, stripe))
+    stripe.delete_customer(known_customer(shop, stripe))
     order = shop.order()
     accepted = shop.checkout(order)
     killed = kill_at(point)
@@ -611,12 +605,68 @@ def test_an_intent_that_an_earlier_key_made_is_found_although_its_customer_was_d
     stripe.faults(fault("reset", "after", INTENTS))
     shop.work(accepted)
     assert shop.payment(order).status == payments.UNKNOWN
-    delete_customer(stripe, gone)
+    stripe.delete_customer(gone)
     stripe.later(25)  # Stripe has forgotten the key, so it looks at the parameters again
     shop.work_off()
     assert shop.job(accepted.job_id).status == jobs.SUCCEEDED
     assert len([one for one in stripe.intents() if one["metadata"]["order_id"] == order.id]) == 1
     assert shop.payment(order).epoch == 0
+
+
+def lost_with_its_customer(shop: Shop, stripe: Stripe) -> tuple[Order, Accepted, str]:
+    """A checkout whose answer was lost, and its customer, who was deleted."""
+    gone = known_customer(shop, stripe)
+    order = shop.order()
+    accepted = shop.checkout(order)
+    stripe.faults(fault("reset", "after", INTENTS))
+    shop.work(accepted)
+    stripe.delete_customer(gone)
+    return order, accepted, gone
+
+
+def test_many_pages_of_everybodys_intents_outlast_the_lease_and_it_is_found(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, accepted, gone = lost_with_its_customer(shop, stripe)
+    for _ in range(7):
+        stripe.post(INTENTS, amount=500, currency="usd")
+    stripe.later(25)
+    shop.make_due()
+    hurried, began = Shop(lease_seconds=2.0), time.monotonic()
+    page_slowly(monkeypatch, 0.3, gone)
+    [job] = hurried.work(accepted)
+    assert time.monotonic() - began > 3.0
+    assert (job.status, job.attempts, shop.payment(order).epoch) == (jobs.SUCCEEDED, 2, 0)
+
+
+def test_of_everybodys_intents_only_those_are_read_that_its_key_can_have_made(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, accepted, gone = lost_with_its_customer(shop, stripe)
+    stripe.later(25)
+    for _ in range(3):
+        stripe.post(INTENTS, amount=500, currency="usd")
+    shop.make_due()
+    page_slowly(monkeypatch, 0.0, gone)
+    [job] = shop.work(accepted)
+    assert (job.status, shop.payment(order).epoch) == (jobs.SUCCEEDED, 0)
+    assert len(stripe.requests("GET", INTENTS)) == 2  # the first order's intent, and this one's
+
+
+def test_a_worker_that_stops_leaves_the_pages_to_the_next(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, accepted, gone = lost_with_its_customer(shop, stripe)
+    stripe.later(25)
+    shop.make_due()
+    page_slowly(monkeypatch, 0.0, gone)
+    monkeypatch.setattr(shop.runner.stopping, "seconds", lambda: 0.0 if not listed() else STOPPING_SECONDS + 0.1)
+
+    def listed() -> list[dict[str, Any]]:
+        return stripe.requests("GET", INTENTS)
+
+    [job] = shop.work(accepted)
+    assert (job.status, job.attempts, len(listed())) == (jobs.QUEUED, 1, 1)
 
 
 def test_any_other_refusal_still_cancels_the_payment(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import update
 
@@ -9,10 +11,12 @@ from core.database import reading, transaction
 from core.domain import checks, cursors, disputes, findings, jobs, orders, payments, refunds
 from core.domain.jobs import Accepted, Job
 from core.domain.orders import Order
-from tests.worker.crashes import KillAt
+from core.payments import Payment
+from tests.worker.crashes import KillAt, Killed
 from tests.worker.shop import Shop
-from tests.worker.stripe import Stripe, fault
+from tests.worker.stripe import Stripe, fault, page_slowly
 from worker.flows import reconcile
+from worker.work import STOPPING_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +145,44 @@ def test_a_stripe_that_wants_no_calls_now_puts_the_job_back(shop: Shop, stripe: 
     assert seconds_until_check(shop, order) < 0
 
 
+def test_one_that_takes_its_worker_away_comes_after_the_others_and_is_asked_about_again_soon(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refunded = shop.paid_order(stripe, card="pm_card_pendingRefund")
+    shop.work(shop.refund(refunded, 250))
+    stripe.control(f"/refunds/{shop.refunds(refunded)[0].stripe_refund_id}/settle")
+    bad, good = unheard_payment(shop, stripe), unheard_payment(shop, stripe)
+    shop.age(24)
+    shop.change(shop.payment(bad), check_at=shop.clock() - timedelta(hours=48))
+    deadly, asked = shop.payment(bad).payment_intent_id, Payment.retrieve_payment_intent
+
+    def dying(self: Payment, intent_id: str) -> dict[str, object]:
+        if intent_id == deadly:
+            raise Killed
+        return asked(self, intent_id)
+
+    monkeypatch.setattr(Payment, "retrieve_payment_intent", dying)
+    accepted = shop.enqueue(jobs.RECONCILE_OBJECTS)
+    shop.work(accepted)
+    assert (shop.job(accepted.job_id).status, shop.look(good).status) == (jobs.RUNNING, orders.AWAITING_PAYMENT)
+    assert 60 < seconds_until_check(shop, bad) <= checks.ASKING_SECONDS
+    shop.work_off()
+    assert (shop.job(accepted.job_id).status, shop.look(good).status) == (jobs.SUCCEEDED, orders.PAID)
+    assert shop.refunds(refunded)[0].status == refunds.SUCCEEDED
+
+
+def test_a_worker_that_stops_asks_nothing_more_about_an_object_that_stripe_fails_to_show(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = unheard_payment(shop, stripe)
+    hide(stripe, shop.payment(order).payment_intent_id or "")
+    shop.age(24)
+    monkeypatch.setattr(shop.runner.stopping, "seconds", lambda: stripe.fired() * (STOPPING_SECONDS + 0.1))
+    assert compare(shop).status == jobs.QUEUED
+    assert stripe.requests("GET", "/v1/events") == []
+    assert seconds_until_check(shop, order) < 0
+
+
 def test_a_dispute_that_stripe_does_not_know_is_left_open(shop: Shop, stripe: Stripe) -> None:
     order = shop.paid_order(stripe)
     stripe.control(f"/charges/{shop.payment(order).charge_id}/dispute")
@@ -189,6 +231,19 @@ def test_a_payment_that_no_job_will_find_out_about_is_looked_for_and_found(
         payments.REQUIRES_PAYMENT, intent["id"],
     )  # fmt: skip
     assert found(shop) == [(findings.STATE_DIFFERS, intent["id"], findings.REPAIRED)]
+
+
+def test_a_payment_whose_customer_is_gone_is_looked_for_among_everybodys_for_longer_than_a_lease(
+    shop: Shop, stripe: Stripe, kill_at: KillAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, _ = lost_checkout(shop, kill_at, "charge.posted")
+    for _ in range(7):
+        stripe.post("/v1/payment_intents", amount=500, currency="usd")
+    shop.age(23)
+    page_slowly(monkeypatch, 0.3, unknown=stripe.intents()[-1]["customer"])
+    job = compare(Shop(lease_seconds=2.0))
+    assert (job.status, job.attempts) == (jobs.SUCCEEDED, 1)
+    assert shop.payment(order).status == payments.REQUIRES_PAYMENT
 
 
 @pytest.mark.parametrize("status", [refunds.CREATING, refunds.UNKNOWN])

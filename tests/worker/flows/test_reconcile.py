@@ -540,6 +540,49 @@ def test_more_due_objects_than_a_run_takes_are_asked_about_in_the_next(
     assert {shop.look(order).status for order in made} == {orders.PAID}
 
 
+def test_checks_end_between_two_objects_when_their_time_is_up_and_go_on_in_the_next_attempt(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "SECONDS_PER_PART", 0.0)
+    made = [unheard_payment(shop, stripe) for _ in range(3)]
+    look_at_nothing_new()
+    shop.age(24)
+    job = compare(shop)
+    assert (job.status, job.attempts) == (jobs.QUEUED, 0)
+    assert [shop.look(order).status for order in made].count(orders.PAID) == 1
+    shop.work_off()
+    assert (shop.job(job.id).status, {shop.look(order).status for order in made}) == (jobs.SUCCEEDED, {orders.PAID})
+
+
+def test_checks_take_each_kind_in_turn(shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.work(shop.refund(shop.paid_order(stripe, card="pm_card_pendingRefund"), 250))
+    made = [unheard_payment(shop, stripe) for _ in range(2)]
+    look_at_nothing_new()
+    shop.age(24)
+    compare(shop)
+    read = [line["path"] for line in stripe.requests("GET") if line["path"].count("/") == 3]
+    assert [path.split("/")[2] for path in read[-3:]] == ["payment_intents", "refunds", "payment_intents"]
+    assert {shop.look(order).status for order in made} == {orders.PAID}
+
+
+def test_a_page_is_left_between_two_objects_when_its_time_is_up_and_the_rest_is_compared_in_the_next_attempt(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "SECONDS_PER_PART", 0.0)
+    made = [unheard_payment(shop, stripe) for _ in range(3)]
+    job = compare(shop)
+    assert (job.status, job.attempts) == (jobs.QUEUED, 0)
+    assert [shop.look(order).status for order in made] == [orders.AWAITING_PAYMENT] * 2 + [orders.PAID]
+    with reading() as conn:
+        assert cursors.place(conn, "payment_intents")["after"] == stripe.intents()[0]["id"]
+    shop.work_off()
+    assert shop.job(job.id).status == jobs.SUCCEEDED
+    assert [shop.ledger(order) for order in made] == [[("payment", 1050)]] * 3
+    assert [shop.fees(order) for order in made] == [[CHARGED]] * 3
+    with reading() as conn:
+        assert "after" not in cursors.place(conn, "payment_intents")
+
+
 # -- crashes and trouble
 
 

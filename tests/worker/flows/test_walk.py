@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -92,6 +93,28 @@ def test_a_page_that_was_not_kept_is_asked_for_again(work: Work) -> None:
     next(iter(Walk(work, "list", journal).pages(1)))
     assert place() == {"since": 1000}
     assert step(Walk(work, "list", journal)) == [5003, 5002, 5001, 5000]
+
+
+def test_a_page_that_was_kept_in_part_goes_on_after_that_part(work: Work) -> None:
+    put(since=1000)
+    walk = Walk(work, "list", Journal(5000, 5001))
+    next(iter(walk.pages(1)))
+    with transaction() as conn:
+        walk.keep(conn, 1)
+    assert walk.unfinished
+    assert place() == {"since": 1000, "until": 5001, "after": "o_5001"}
+    assert step(Walk(work, "list", Journal(5000, 5001))) == [5000]
+    assert place() == {"since": 5001 - int(OVERLAP.total_seconds())}
+
+
+def test_no_page_follows_once_the_time_is_up(work: Work) -> None:
+    put(since=1000)
+    walk, pages = Walk(work, "list", Journal(*range(5000, 5007))), 0
+    for _ in walk.pages(100, until=time.monotonic()):
+        with transaction() as conn:
+            walk.keep(conn)
+        pages += 1
+    assert (pages, walk.unfinished) == (1, True)
 
 
 def test_a_walk_without_anything_new_moves_neither_on_nor_back(work: Work) -> None:
