@@ -73,6 +73,7 @@ def _run(found: settings.Settings, environment: dict[str, str]) -> None:
     stack.start()
     problem = readiness.wait(f"{embedded.web_url(found)}/health/ready", READY_SECONDS, stopping)
     if not stopping.is_set():
+        stack.start_later()
         say("stack", f"not ready after {READY_SECONDS:g} s, still trying: {problem}" if problem else "ready")
         for line in welcome.lines(found):
             say("stack", line)

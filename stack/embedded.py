@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from core.settings import Settings
@@ -88,7 +89,7 @@ def stages(settings: Settings, environment: Mapping[str, str]) -> list[list[Prog
     ]
     work = [
         program("worker", 40, *_worker("payments,webhooks,statistics", THREADS, "worker")),
-        program("reconcile", 40, *_worker("reconcile", RECONCILE_THREADS, "reconcile")),
+        replace(program("reconcile", 40, *_worker("reconcile", RECONCILE_THREADS, "reconcile")), later=True),
         program("maintenance", 20, *_worker("maintenance", MAINTENANCE_THREADS, "maintenance")),
     ]
     needed = [program("simulator", 5, "simulator")] if uses_simulator(settings) else []

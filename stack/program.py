@@ -24,12 +24,14 @@ class Program:
         command: program and arguments; the program is looked up on PATH.
         environment: all of its environment.
         patience: seconds between SIGTERM and SIGKILL.
+        later: nobody waits for it: it starts when the others are ready.
     """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     patience: float = 5.0
+    later: bool = False
 
 
 class Process:

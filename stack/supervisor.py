@@ -25,10 +25,12 @@ class Stack:
         self._stages = [[Keeper(program, self._lifeline, say, backoff()) for program in stage] for stage in stages]
 
     def start(self) -> None:
-        """Start all programs; returns at once."""
-        for stage in reversed(self._stages):
-            for keeper in stage:
-                keeper.start()
+        """Start all programs but those for later; returns at once."""
+        self._start(later=False)
+
+    def start_later(self) -> None:
+        """Start those for later; returns at once."""
+        self._start(later=True)
 
     def pid(self, name: str) -> int | None:
         """Process id of a program's present run, None between two runs.
@@ -56,6 +58,12 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _start(self, *, later: bool) -> None:
+        for stage in reversed(self._stages):
+            for keeper in stage:
+                if keeper.program.later == later:
+                    keeper.start()
 
     def _keepers(self) -> list[Keeper]:
         return [keeper for stage in self._stages for keeper in stage]

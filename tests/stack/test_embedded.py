@@ -52,6 +52,11 @@ def test_every_queue_has_one_worker_and_sweep_and_reconciliation_share_theirs_wi
     assert sorted(served) == sorted({kind.queue for kind in jobs.KINDS.values()})
 
 
+def test_only_reconciliation_is_started_when_the_others_are_ready(found: settings.Settings) -> None:
+    later = [program.name for stage in embedded.stages(found, {}) for program in stage if program.later]
+    assert later == ["reconcile"]
+
+
 def test_webhooks_go_to_the_port_of_the_web(found: settings.Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "8123")
     assert embedded.told({}, settings.load())["SIMULATOR_WEBHOOK_URL"] == "http://127.0.0.1:8123/webhooks/stripe"

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 from stack.keeper import Backoff
 from stack.program import ROOT
@@ -94,6 +95,22 @@ def test_stages_stop_one_after_the_other_and_each_may_finish_its_work(transcript
         for name in ("web", "worker", "simulator"):
             transcript.wait_for(name, "up")
     assert [name for name, line in transcript.said if line == "goodbye"] == ["web", "worker", "simulator"]
+
+
+def test_a_program_for_later_starts_when_it_is_told_to_and_stops_with_the_others(transcript: Transcript) -> None:
+    stages = [[python("now", SAYS_GOODBYE), replace(python("later", SAYS_GOODBYE), later=True)]]
+    with Stack(stages, transcript) as stack:
+        transcript.wait_for("now", "up")
+        assert stack.pid("later") is None
+        stack.start_later()
+        transcript.wait_for("later", "up")
+    assert sorted(name for name, line in transcript.said if line == "goodbye") == ["later", "now"]
+
+
+def test_a_program_for_later_that_was_never_started_holds_up_no_stop(transcript: Transcript) -> None:
+    with Stack([[replace(python("later", WAITS), later=True)]], transcript):
+        pass
+    assert transcript.said == []
 
 
 def test_a_program_that_ignores_the_request_is_killed_after_its_patience(transcript: Transcript) -> None:
