@@ -1,4 +1,4 @@
-"""The product as a side of a comparison, as docker-compose.yml deploys it."""
+"""The product as a side of a comparison: the image's programs, and as many jobs in flight as hide the gateway."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Product:
         log_level: WARNING as in production.
     """
 
-    why = "2 x 200 greenlets, beat beside them, ids of up to 50 jobs a message; web: 2 x 32 threads"
+    why = "2 x 400 greenlets, beat beside them, ids of up to 50 jobs a message; web: 2 x 32 threads"
 
     def __init__(
-        self, bed: Bed, database: Database, concurrency: int = 200, log_level: str = "WARNING", name: str = NAME
+        self, bed: Bed, database: Database, concurrency: int = 400, log_level: str = "WARNING", name: str = NAME
     ) -> None:
         self.name = name
         self.database = database

@@ -31,15 +31,15 @@ PEERS = (
         ("celery", "gevent"), (*CELERY, "-P", "gevent", "-c", "200"), commands=2, webs=(FLASK,),
     ),
     Peer(
-        "taskiq", "2 x 300 coroutines on uvloop, ListQueueBroker (the fastest of its Redis brokers)", "taskiq_app",
+        "taskiq", "2 x 500 coroutines on uvloop, ListQueueBroker (the fastest of its Redis brokers)", "taskiq_app",
         ("taskiq", "taskiq_redis", "aiohttp", "asyncpg"),
-        ("taskiq", "worker", "benchmarks.peers.taskiq_app:broker", "--workers", "2", "--max-async-tasks", "300",
+        ("taskiq", "worker", "benchmarks.peers.taskiq_app:broker", "--workers", "2", "--max-async-tasks", "500",
          "--max-prefetch", "100", "--log-level", "WARNING"),
         webs=(STARLETTE, FASTAPI),
     ),
     Peer(
-        "dramatiq gevent", "2 x 200 greenlets, default middleware", "dramatiq_app", ("dramatiq", "gevent"),
-        ("dramatiq-gevent", "benchmarks.peers.dramatiq_app", "--processes", "2", "--threads", "200"),
+        "dramatiq gevent", "2 x 300 greenlets, default middleware", "dramatiq_app", ("dramatiq", "gevent"),
+        ("dramatiq-gevent", "benchmarks.peers.dramatiq_app", "--processes", "2", "--threads", "300"),
     ),
     Peer(
         "dramatiq threads", "2 x 200 threads, default middleware", "dramatiq_app", ("dramatiq",),

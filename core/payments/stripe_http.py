@@ -20,7 +20,7 @@ from core import settings
 CONNECT_SECONDS, READ_SECONDS = 5.0, 20.0
 USUAL_LEASE_SECONDS = 60.0
 """The lease that these times fit into; a shorter one (tests have them) shortens them alike."""
-POOL_CONNECTIONS = 256
+POOL_CONNECTIONS = 512
 _ESTABLISHED = b"\x01"  # TCP_ESTABLISHED; once the server has closed its side it is TCP_CLOSE_WAIT
 
 
