@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
+from time import sleep
 from typing import Generic, TypeVar
 
 from core.logs import get_logger
@@ -34,14 +35,16 @@ class _Entry(Generic[Given, Made]):
 class Group(Generic[Given, Made]):
     """Threads that write through one statement at a time; the first one that waits leads, the others are carried.
 
-    Nobody waits for company: with nothing else on its way, a thread writes at once, in its own thread.
+    With nothing else on its way, a thread writes at once, in its own thread.
 
     Args:
         write: writes all that it is given, or nothing; returns what it made of each, in the same order.
+        gather: seconds for which one who waited for the statement before waits for more company.
     """
 
-    def __init__(self, write: Callable[[Sequence[Given]], Sequence[Made]]) -> None:
+    def __init__(self, write: Callable[[Sequence[Given]], Sequence[Made]], gather: float = 0.0) -> None:
         self._write = write
+        self._gather = gather
         self._lock = Lock()
         self._waiting: deque[_Entry[Given, Made]] = deque()
         self._led = False
@@ -60,6 +63,8 @@ class Group(Generic[Given, Made]):
         if not leads:
             entry.turn.acquire()
         if not entry.served:
+            if not leads and self._gather:
+                sleep(self._gather)
             self._lead()
         return entry.made
 

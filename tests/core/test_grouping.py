@@ -64,6 +64,26 @@ def test_what_comes_meanwhile_is_written_together_and_a_failure_is_its_groups_ow
     assert [sorted(group) for group in pen.written] == [[0], [1, 2, 3, 4, 5, 6, 7]]
 
 
+def test_who_waited_gathers_more_and_a_lone_thread_never_waits() -> None:
+    pen, hour = Pen(), 3600.0
+    group = Group(pen.write, gather=hour)
+    pen.ready.set()
+    assert [group.hand_in(number) for number in (1, 2)] == [2, 4]  # at once
+
+    pen = Pen()
+    group = Group(pen.write, gather=0.5)
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(group.hand_in, 0)
+        assert pen.writing.wait(20)
+        second = threads.submit(group.hand_in, 1)
+        assert waiting(group, 1)
+        pen.ready.set()
+        assert first.result(20) == 0
+        third = threads.submit(group.hand_in, 2)
+        assert [second.result(20), third.result(20)] == [2, 4]
+    assert [sorted(written) for written in pen.written] == [[0], [1, 2]]
+
+
 def test_a_group_is_bounded_and_the_rest_is_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouping, "MOST", 3)
     pen = Pen()
