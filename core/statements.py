@@ -81,7 +81,7 @@ def run_within(conn: Connection, sql: LiteralString, params: Mapping[str, Any]) 
 
 
 def first_within(conn: Connection, statement: Callable[[], Executable], **values: Any) -> Sequence[Any] | None:
-    """The first row of a hot SELECT in the transaction of `conn`: on PostgreSQL prepared, past SQLAlchemy.
+    """The first row of a hot statement in the transaction of `conn`: on PostgreSQL prepared, past SQLAlchemy.
 
     Args:
         statement: makes it, the same each time, with a parameter for each of `values`; a module's function, asked once.

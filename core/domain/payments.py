@@ -6,6 +6,7 @@ answer was lost) and `needs_review` beside them. An order has at most one paymen
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -261,16 +262,29 @@ def _open(conn: Connection, order: orders.Order, job_id: str) -> Payment:
     user = customers.find(conn, order.account_id, order.user_id)
     known = user.stripe_customer_id if user else None  # a returning customer's job has nothing to write first
     params = stripe_params(payment_id, order, known, job_id) if known else None
-    made = conn.execute(
+    given = {
+        "id": payment_id, "account_id": order.account_id, "order_id": order.id, "amount": order.total,
+        "currency": order.currency,
+    }  # fmt: skip
+    text = conn.dialect.name == "postgresql"  # past SQLAlchemy, which would make it of the value
+    kept = json.dumps(params) if text and params else params
+    made = first_within(conn, _opening, **{f"new_{name}": value for name, value in given.items()}, new_params=kept)
+    return Payment(*(made or ()))
+
+
+def _opening() -> Executable:
+    given = {
+        name: bindparam(f"new_{name}", type_=payments.c[name].type)
+        for name in ("id", "account_id", "order_id", "amount", "currency", "params")
+    }
+    return (
         insert(payments)
         .values(
-            id=payment_id, account_id=order.account_id, order_id=order.id, status=CREATING, amount=order.total,
-            currency=order.currency, amount_received=0, epoch=0, epoch_at=now(), params=params,
-            test_mode=False, created_at=now(), updated_at=now(), check_at=checks.first(),
+            **given, status=CREATING, amount_received=0, epoch=0, epoch_at=now(), test_mode=False, created_at=now(),
+            updated_at=now(), check_at=checks.first(),
         )
         .returning(*SHOWN)
     )  # fmt: skip
-    return Payment(*made.one())
 
 
 def _live(conn: Connection, order_id: str) -> Payment | None:
