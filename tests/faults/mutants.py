@@ -59,8 +59,7 @@ MUTANTS: dict[str, Mutant] = {
     "fence-postgresql": Mutant(  # whose ordinary checkouts end in one statement with fences of its own
         (
             Edit("core/domain/leases.py", " & (jobs.c.lease_token == claim.token)", ""),
-            Edit("core/domain/checkouts.py", " AND lease_token = %(token)s FOR UPDATE", " FOR UPDATE"),
-            Edit("core/domain/checkouts.py", " AND lease_token = %(token)s AND EXISTS", " AND EXISTS"),
+            Edit("core/domain/checkouts.py", " AND jobs.lease_token = token\n", "\n"),
         ),
         "stopped",
         "OF",
@@ -88,7 +87,7 @@ MUTANTS: dict[str, Mutant] = {
     "order-lock": Mutant(
         (
             Edit("core/domain/orders.py", ".where(mine).with_for_update()", ".where(mine)"),
-            Edit("core/domain/checkouts.py", "(SELECT FROM mine)\n    FOR UPDATE", "(SELECT FROM mine)"),
+            Edit("core/domain/checkouts.py", "    FOR UPDATE OF orders SKIP LOCKED\n", ""),
         ),
         "calm", "LRO", "postgresql", 300,
     ),
