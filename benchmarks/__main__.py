@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from threading import Event
 from types import FrameType
 
 import psycopg
@@ -34,7 +35,8 @@ CASES: dict[str, tuple[Callable[[Stage], None], Callable[[Sequence[Sample], str]
 def main() -> int:
     """Returns the exit status: 0, 1 when a measurement failed, 2 when it cannot run here, 130 after Ctrl-C."""
     given = options.parse()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         facts: dict[str, object] = {
             **machine.facts(machine.pin(given.cores)),
@@ -47,13 +49,15 @@ def main() -> int:
     except KeyboardInterrupt:
         say("benchmarks: stopped; everything that was started has ended")
         return 130
+    if _stopped.is_set():  # too late to leave anything out
+        return 130
     return 1 if any(sample.problem for sample in samples) else 0
 
 
 def _run(given: options.Options, facts: dict[str, object]) -> list[results.Sample]:
     began = time.monotonic()
     with ExitStack() as stack:
-        stage = Stage(given, stack)
+        stage = Stage(given, stack, _stopped)
         for case in given.cases:
             run, show = CASES[case]
             run(stage)
@@ -66,7 +70,11 @@ def _run(given: options.Options, facts: dict[str, object]) -> list[results.Sampl
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    _stopped.set()  # the exception alone may be lost, where it meets a finalizer or a callback from C
     raise KeyboardInterrupt
+
+
+_stopped = Event()
 
 
 if __name__ == "__main__":

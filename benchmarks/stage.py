@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
+from threading import Event
 from typing import ParamSpec
 
 from benchmarks import bed, postgres
@@ -31,12 +32,14 @@ class Stage:
     Args:
         options: what was asked for.
         stack: ends with the run, and with it whatever was started.
+        stopped: once it is set, nothing more is measured.
     """
 
-    def __init__(self, options: Options, stack: ExitStack) -> None:
+    def __init__(self, options: Options, stack: ExitStack, stopped: Event) -> None:
         self.options = options
         self.samples: list[Sample] = []
         self._stack = stack
+        self._stopped = stopped
 
     @cached_property
     def bed(self) -> Bed:
@@ -86,6 +89,8 @@ class Stage:
         self, case: str, side: str, work: Callable[P, Numbers], *arguments: P.args, **options: P.kwargs
     ) -> Sample:
         """Take one sample; what goes wrong is kept as its problem, so that the others are still measured."""
+        if self._stopped.is_set():
+            raise KeyboardInterrupt
         began = time.monotonic()
         try:
             sample = Sample(case, side, work(*arguments, **options))
