@@ -63,15 +63,18 @@ class Group(Generic[Given, Made]):
         if not leads:
             entry.turn.acquire()
         if not entry.served:
-            if not leads and self._gather:
-                sleep(self._gather)
-            self._lead()
+            self._lead(0.0 if leads else self._gather)
         return entry.made
 
-    def _lead(self) -> None:
-        with self._lock:
-            entries = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
+    def _lead(self, gather: float) -> None:
+        entries: list[_Entry[Given, Made]] = []
         try:
+            try:
+                if gather:
+                    sleep(gather)
+            finally:  # this thread's own among them, so that the lead is passed on even if it is interrupted here
+                with self._lock:
+                    entries += [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
             for entry, made in zip(entries, self._write([entry.given for entry in entries]), strict=True):
                 entry.made = made
         except Exception as error:  # noqa: BLE001 - everybody tries again alone, and then says what is wrong

@@ -36,21 +36,21 @@ def intents_of_customer(
         before_next: called before each call to Stripe but the first; what it raises ends the listing.
 
     Returns:
-        Those made in between.
+        Those made since, and of everybody's, of which there are many, only those made in between.
 
     Raises:
         PaymentError: Stripe does not list them.
     """
     first, last = since - CLOCKS_DIFFER, epoch_at + KEY_LIFE + CLOCKS_DIFFER
-    span = int(first.timestamp()), ceil(last.timestamp()), before_next
+    begin, end = int(first.timestamp()), ceil(last.timestamp())
     try:
-        return payment.list_payment_intents(customer_id, *span)
+        return payment.list_payment_intents(customer_id, begin, None if customer_id else end, before_next)
     except PaymentRefused as error:
         if customer_id is None or error.code != "resource_missing":
             raise
     if before_next:
         before_next()
-    return payment.list_payment_intents(None, *span)  # they outlive a customer that was deleted
+    return payment.list_payment_intents(None, begin, end, before_next)  # they outlive a customer that was deleted
 
 
 def intents_of(row: Payment) -> list[Answer]:

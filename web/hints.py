@@ -55,6 +55,7 @@ class Publisher:
         self._count = 0
         self._sending = False
         self._linger = 0.0
+        self._sent_at = float("-inf")
         self._lingering = False
         self._thread: Thread | None = None
         self._failures = 0
@@ -99,6 +100,7 @@ class Publisher:
             kind, ids = self._next()
             pause = self._send(kind, ids)
             with self._changed:
+                self._sent_at = monotonic()
                 self._sending = False
                 self._changed.notify_all()
             sleep(pause)
@@ -106,7 +108,7 @@ class Publisher:
     def _next(self) -> tuple[JobKind, list[str]]:
         with self._changed:
             self._changed.wait_for(lambda: self._count)
-            if self._linger:
+            if self._linger and monotonic() - self._sent_at < LONGEST_LINGER:
                 self._lingering = True
                 self._changed.wait_for(lambda: self._count >= MOST_IDS, self._linger)
                 self._lingering = False

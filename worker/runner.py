@@ -43,25 +43,23 @@ class Runner:
         self.stopping = stopping or Stopping()
         self._crew = Crew("job")
         self._lock = threading.Lock()
-        self._suspects: set[str] = set()
+        self._waiting: set[str] = set()
 
-    def run(self, kind: str, ids: Iterable[object], flow: Flow, alone: bool = False) -> None:
+    def run(self, kind: str, ids: Iterable[object], flow: Flow) -> None:
         """Claim what is due among `ids` and run each through `flow`; returns when all of it ended.
 
-        A hint that finds nothing to claim is dropped: the job is done, not due, or somebody else's.
-
-        Args:
-            alone: these are suspects, each of which has the process to itself.
+        A hint that finds nothing to claim is dropped: the job is done, not due, or somebody else's. Unless these are
+        suspects, which the sweep hints apart from the others: each of them has the process to itself.
         """
         # One text that is no id would make PostgreSQL refuse the others with it.
         wanted = [one for one in dict.fromkeys(ids) if isinstance(one, str) and is_id(one)]
-        if alone:
-            self._run_alone(kind, wanted, flow)
-        else:
-            self._run_together(kind, wanted, flow)
+        with self._lock:  # hinted again and again, a suspect would fill all of the pool with those who wait for it
+            wanted = [job_id for job_id in wanted if job_id not in self._waiting]
+        if not self._run_together(kind, wanted, flow):
+            self._run_alone(kind, self._suspects(kind, wanted), flow)
 
-    def _run_together(self, kind: str, rest: list[str], flow: Flow) -> None:
-        running = Countdown()
+    def _run_together(self, kind: str, rest: list[str], flow: Flow) -> bool:
+        running, found = Countdown(), False
         while rest and not self.stopping.is_set():
             room = self.slots.take(len(rest))
             chunk, rest = rest[:room], rest[room:]
@@ -74,23 +72,27 @@ class Runner:
                     started += 1
             finally:
                 self.slots.give(room - started)
+            found = found or bool(claims)
         running.wait()
+        return found
 
     def _run_alone(self, kind: str, ids: list[str], flow: Flow) -> None:
-        with self._lock:  # hinted again and again, a suspect would fill all of the pool with those who wait for it
-            mine = [job_id for job_id in ids if job_id not in self._suspects]
-            self._suspects.update(mine)
+        with self._lock:
+            mine = [job_id for job_id in ids if job_id not in self._waiting]
+            self._waiting.update(mine)
         try:
             for job_id in mine:
-                if self.stopping.is_set() or not self._still_waits(kind, job_id):
-                    continue  # the process is not emptied for nothing
+                if not self._suspects(kind, [job_id]):
+                    continue  # somebody else had it meanwhile: the process is not emptied for nothing
                 with self.slots.alone():
                     began = time.monotonic()
                     for claim in self._claim(kind, [job_id], alone=True):
                         contextvars.Context().run(attempt, claim, flow, self.lease_seconds, began, None, self.stopping)
+                with self._lock:
+                    self._waiting.discard(job_id)  # put back, it may be hinted again
         finally:
             with self._lock:
-                self._suspects.difference_update(mine)
+                self._waiting.difference_update(mine)
 
     def _start(self, claim: Claim, flow: Flow, began: float, loaded: Any, running: Countdown) -> None:
         def call() -> None:
@@ -119,14 +121,16 @@ class Runner:
         crash_point("runner.claimed")
         return claims
 
-    def _still_waits(self, kind: str, job_id: str) -> bool:
+    def _suspects(self, kind: str, ids: Sequence[str]) -> list[str]:
+        if not ids or self.stopping.is_set():
+            return []
         own = _own_pause(kind)
         try:
             with reading() as conn:
-                return bool(leases.suspects(conn, [job_id], own))
+                return leases.suspects(conn, ids, own)
         except DatabaseUnavailable as error:
-            logger.warning("could not look for a suspect, the sweep hints again", extra={"reason": error.detail})
-            return False
+            logger.warning("could not look for suspects, the sweep hints again", extra={"reason": error.detail})
+            return []
 
 
 def _own_pause(kind: str) -> str:

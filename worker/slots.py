@@ -53,7 +53,7 @@ class Slots:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Have the process to oneself: waits until nothing runs, and nothing starts meanwhile."""
-        with self._changed:
+        with self._turnstile, self._changed:  # behind who waits there: many who want to be alone starve nobody
             self._alone += 1
         taken = 0
         try:

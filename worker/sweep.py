@@ -60,24 +60,20 @@ def _publish(hints: Sequence[Hint]) -> None:
                 continue
             most = SUSPECTS_PER_MESSAGE if alone else IDS_PER_MESSAGE
             for start in range(0, len(ids), most):
-                send(kind, queue, ids[start : start + most], alone)
+                send(kind, queue, ids[start : start + most])
     except BrokerUnavailable as error:
         logger.warning("hints not sent, they are due again soon", extra={"reason": str(error)})
 
 
-def send(kind: str, queue: str, ids: Sequence[str], alone: bool = False) -> None:
+def send(kind: str, queue: str, ids: Sequence[str]) -> None:
     """Publish one hint: ids of one kind.
-
-    Args:
-        alone: they are suspects, each of which must have its process to itself.
 
     Raises:
         BrokerUnavailable: it may not have arrived.
     """
     shown = f"{kind} x{len(ids)} {ids[0]}..{ids[-1]}"
-    args = [list(ids), True] if alone else [list(ids)]
     try:
-        app.send_task(kind, args=args, queue=queue, argsrepr=shown, retry=False, ignore_result=True)
+        app.send_task(kind, args=[list(ids)], queue=queue, argsrepr=shown, retry=False, ignore_result=True)
     except (OperationalError, OSError, *_transport_errors()) as error:
         raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 

@@ -14,8 +14,8 @@ logger = get_logger(__name__)
 
 def _register(kind: str, flow: Flow) -> None:
     @app.task(name=kind)
-    def work(ids: list[str], alone: bool = False) -> None:
-        runner().run(kind, ids, flow, alone)
+    def work(ids: list[str]) -> None:
+        runner().run(kind, ids, flow)
 
 
 for _kind, _flow in FLOWS.items():

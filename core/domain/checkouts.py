@@ -162,9 +162,9 @@ def _ending(
 
 
 def _end_together(given: Sequence[tuple[_Ending, Sequence[Note]]]) -> list[bool]:
-    """Whether each was written. Of two jobs about one order only the first may be: the other must see what it did."""
-    first = {ending.order: ending.job for ending, _ in reversed(given)}
-    alone = [(ending, notes) for ending, notes in given if first[ending.order] == ending.job]
+    """Whether each was written. Of two attempts about one order only the first may be: the other must see it."""
+    first = {ending.order: ending for ending, _ in reversed(given)}
+    alone = [(ending, notes) for ending, notes in given if first[ending.order] is ending]
     columns = zip(_Ending._fields, zip(*(ending for ending, _ in alone), strict=True), strict=True)
     written = [(ending.job, note) for ending, notes in alone for note in notes]
     found = run_statement(
@@ -178,7 +178,7 @@ def _end_together(given: Sequence[tuple[_Ending, Sequence[Note]]]) -> list[bool]
         },
     )
     ended = {row[0] for row in found}
-    return [ending.job in ended for ending, _ in given]
+    return [first[ending.order] is ending and ending.job in ended for ending, _ in given]
 
 
 _group = Group(_end_together)

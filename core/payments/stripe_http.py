@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from fcntl import ioctl
 from ipaddress import ip_address
+from termios import FIONREAD
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -22,6 +24,8 @@ USUAL_LEASE_SECONDS = 60.0
 """The lease that these times fit into; a shorter one (tests have them) shortens them alike."""
 POOL_CONNECTIONS = 512
 _ESTABLISHED = b"\x01"  # TCP_ESTABLISHED; once the server has closed its side it is TCP_CLOSE_WAIT
+_NOTHING = bytes(4)
+"""No unread bytes, which could only be the answer to nothing that we asked."""
 
 
 class NothingSent(Exception):
@@ -76,8 +80,10 @@ def _quick(usual: type[Any]) -> type[Any]:
     class Quick(usual):  # type: ignore[misc]
         @property
         def is_connected(self) -> bool:
-            state: bytes = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) if self.sock else b""
-            return state == _ESTABLISHED
+            if self.sock is None:
+                return False
+            state: bytes = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+            return state == _ESTABLISHED and ioctl(self.sock.fileno(), FIONREAD, _NOTHING) == _NOTHING
 
     return Quick
 

@@ -119,3 +119,24 @@ def test_many_threads_each_get_their_own() -> None:
         return [group.hand_in(1000 * thread + number) for number in range(200)]
 
     assert race(8, many) == [[2 * (1000 * thread + number) for number in range(200)] for thread in range(8)]
+
+
+def test_one_that_is_interrupted_while_it_gathers_passes_the_lead_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    pen = Pen()
+    group = Group(pen.write, gather=0.001)
+
+    def interrupted(_seconds: float) -> None:
+        monkeypatch.undo()
+        raise SystemExit
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(group.hand_in, 0)
+        assert pen.writing.wait(20)
+        second = threads.submit(group.hand_in, 1)
+        assert waiting(group, 1)
+        monkeypatch.setattr(grouping, "sleep", interrupted)
+        pen.ready.set()
+        assert first.result(20) == 0
+        with pytest.raises(SystemExit):
+            second.result(20)
+        assert threads.submit(group.hand_in, 2).result(20) == 4

@@ -1,4 +1,4 @@
-"""All of the evidence, a process per part: what measures most has the machine to itself, the rest goes two by two."""
+"""All of the evidence, a process per part: what measures T has the machine to itself, the rest goes two by two."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _crash_points(seed: int) -> Iterator[Part]:
     for one in range(seed, seed + SEEDS):
         for database in KILLS:
             how = ("--database", database, "--together", "--seeds", str(one))
-            yield Part(f"crash-points-{database}-{one}", ("--case", "crash-points", *how))
+            yield Part(f"crash-points-{database}-{one}", ("--case", "crash-points", *how), alone=True)
 
 
 def _cases(seed: int) -> Iterator[Part]:

@@ -86,9 +86,8 @@ class Shop:
 
     def hint(self, kind: str, *ids: str) -> None:
         """What a worker does with a message; a worker that is killed by it is replaced by a new one."""
-        for alone in (False, True):  # as the sweep does: suspects have a message of their own
-            with suppress(Killed):
-                self.runner.run(kind, ids, FLOWS[kind], alone)
+        with suppress(Killed):
+            self.runner.run(kind, ids, FLOWS[kind])
 
     def enqueue(self, kind: JobKind, **args: Any) -> Accepted:
         """Accept a job of any kind."""

@@ -256,12 +256,11 @@ def test_a_worker_without_a_key_holds_back_none_that_has_one(shop: Shop, monkeyp
     suspect(waiting[2])
     monkeypatch.setenv("STRIPE_ENABLED", "true")
     attempts(shop, jobs.PAYMENT_CREATE, [PaymentMisconfigured("no key")])
-    for alone in (False, True):
-        shop.runner.run(jobs.REFUND_CREATE.name, waiting, raising(AssertionError("it was claimed")), alone)
+    shop.runner.run(jobs.REFUND_CREATE.name, waiting, raising(AssertionError("it was claimed")))
     assert statuses(shop, waiting) == {jobs.QUEUED}
     monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_good")
-    for alone in (False, True):
-        shop.runner.run(jobs.REFUND_CREATE.name, waiting, succeed, alone)
+    for ids in (waiting, waiting[2:]):
+        shop.runner.run(jobs.REFUND_CREATE.name, ids, succeed)
     assert statuses(shop, waiting) == {jobs.SUCCEEDED}
 
 
@@ -275,7 +274,7 @@ def test_a_suspect_that_the_pause_of_the_own_key_holds_back_waits_for_no_other_j
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(shop.runner.run, KIND, busy, holding(go_on))
         eventually(lambda: statuses(shop, busy) == {jobs.RUNNING}, "the other one runs")
-        shop.runner.run(jobs.REFUND_CREATE.name, [waiting], succeed, alone=True)
+        shop.runner.run(jobs.REFUND_CREATE.name, [waiting], succeed)
         assert statuses(shop, [waiting, *busy]) == {jobs.QUEUED, jobs.RUNNING}
         go_on.set()
         running.result(30)
@@ -443,24 +442,24 @@ def test_a_job_that_kills_its_worker_is_set_aside_and_its_company_is_not(shop: S
         succeed(work)
 
     for _ in range(EXPIRIES_BEFORE_ALONE + CRASHES_BEFORE_QUARANTINE):
-        for alone in (False, True):
+        for ids in ([poison, *good], [poison]):  # a suspect is hinted apart from the others
             with suppress(Killed):
-                shop.runner.run(KIND, [poison, *good], flow, alone)
+                shop.runner.run(KIND, ids, flow)
         shop.recover()
     assert deaths == [False] * EXPIRIES_BEFORE_ALONE + [True] * CRASHES_BEFORE_QUARANTINE
     assert shop.job(poison).status == jobs.QUARANTINED
-    shop.runner.run(KIND, good, succeed, alone=True)
+    shop.runner.run(KIND, good, succeed)
     assert statuses(shop, good) == {jobs.SUCCEEDED}
     assert {shop.row(job_id).crashes for job_id in good} == {0}
 
 
-def test_suspects_run_one_after_the_other_and_only_when_hinted_as_such(shop: Shop) -> None:
+def test_suspects_run_one_after_the_other_and_only_when_hinted_apart(shop: Shop) -> None:
     ids = some(shop, 6)
     suspect(ids[0], ids[3])
     crowd = Crowd()
     shop.runner.run(KIND, ids, crowd)
     assert statuses(shop, [ids[0], ids[3]]) == {jobs.QUEUED}
-    shop.runner.run(KIND, ids, crowd, alone=True)
+    shop.runner.run(KIND, [ids[0], ids[3]], crowd)
     assert (crowd.company[ids[0]], crowd.company[ids[3]]) == (1, 1)
     assert statuses(shop, ids) == {jobs.SUCCEEDED}
     assert shop.runner.slots.take(4) == 4
@@ -471,7 +470,7 @@ def test_nothing_starts_beside_a_suspect(shop: Shop) -> None:
     suspect(doubtful)
     go_on = Event()
     with ThreadPoolExecutor(2) as threads:
-        alone = threads.submit(shop.runner.run, KIND, [doubtful], holding(go_on), True)
+        alone = threads.submit(shop.runner.run, KIND, [doubtful], holding(go_on))
         eventually(lambda: shop.job(doubtful).status == jobs.RUNNING, "the suspect runs")
         beside = threads.submit(shop.runner.run, KIND, [other], succeed)
         assert shop.job(other).status == jobs.QUEUED
@@ -488,29 +487,31 @@ def test_a_suspect_that_waits_to_be_alone_is_not_waited_for_twice(shop: Shop) ->
     with ThreadPoolExecutor(2) as threads:
         company = threads.submit(shop.runner.run, KIND, [slow], holding(go_on))
         eventually(lambda: shop.job(slow).status == jobs.RUNNING, "another job runs")
-        waits = threads.submit(shop.runner.run, KIND, [doubtful], succeed, True)
+        waits = threads.submit(shop.runner.run, KIND, [doubtful], succeed)
         eventually(lambda: shop.runner.slots._alone, "it waits to be alone")
-        shop.runner.run(KIND, [doubtful], succeed, alone=True)  # the sweep hints again: that message is over at once
+        shop.runner.run(KIND, [doubtful], succeed)  # the sweep hints again: that message is over at once
         assert not waits.done()
         go_on.set()
         company.result(30)
         waits.result(30)
     assert statuses(shop, [slow, doubtful]) == {jobs.SUCCEEDED}
     suspect(*(again := some(shop, 1)))
-    shop.runner.run(KIND, again, succeed, alone=True)
+    shop.runner.run(KIND, again, succeed)
     assert statuses(shop, again) == {jobs.SUCCEEDED}
 
 
-def test_no_process_is_emptied_for_a_suspect_that_somebody_else_had(shop: Shop) -> None:
+def test_no_process_is_emptied_for_a_suspect_that_somebody_else_has(shop: Shop) -> None:
     slow, doubtful = some(shop, 2)
+    suspect(doubtful)
+    assert leases.take(KIND, [doubtful], alone=True)
     go_on = Event()
     with ThreadPoolExecutor(1) as threads:
         company = threads.submit(shop.runner.run, KIND, [slow], holding(go_on))
         eventually(lambda: shop.job(slow).status == jobs.RUNNING, "another job runs")
-        shop.runner.run(KIND, [doubtful], succeed, alone=True)  # or it would wait for ever
+        shop.runner.run(KIND, [doubtful], succeed)  # or it would wait for ever
         go_on.set()
         company.result(30)
-    assert shop.job(doubtful).status == jobs.QUEUED
+    assert shop.job(doubtful).status == jobs.RUNNING
 
 
 def test_a_job_for_which_no_thread_can_be_started_leaves_its_slot_and_is_left_to_its_lease(
@@ -579,15 +580,13 @@ def test_an_attempt_of_two_calls_still_comes_to_its_end_when_the_worker_stops(sh
     assert shop.job(job_id).status == jobs.SUCCEEDED
 
 
-def stopped_while_waiting(
-    shop: Shop, cap: int, second: str, waits: Callable[[Runner], object], alone: bool = False
-) -> str:
+def stopped_while_waiting(shop: Shop, cap: int, second: str, waits: Callable[[Runner], object]) -> str:
     """One job runs and another's message waits when the worker is told to stop; returns what became of the first."""
     runner, [first], go_on = Runner(cap), some(shop, 1), Event()
     with ThreadPoolExecutor(2) as threads:
         running = threads.submit(runner.run, KIND, [first], holding(go_on))
         eventually(lambda: shop.job(first).status == jobs.RUNNING, "the first runs")
-        waiting = threads.submit(runner.run, KIND, [second], succeed, alone)
+        waiting = threads.submit(runner.run, KIND, [second], succeed)
         eventually(lambda: waits(runner), "the second waits")
         runner.stopping.set()
         go_on.set()
@@ -605,7 +604,7 @@ def test_a_message_that_waits_for_a_slot_while_the_worker_stops_is_left(shop: Sh
 def test_a_suspect_that_waits_to_be_alone_while_the_worker_stops_is_left(shop: Shop) -> None:
     [job_id] = some(shop, 1)
     suspect(job_id)
-    assert stopped_while_waiting(shop, 2, job_id, lambda runner: runner.slots._alone, alone=True) == jobs.SUCCEEDED
+    assert stopped_while_waiting(shop, 2, job_id, lambda runner: runner.slots._alone) == jobs.SUCCEEDED
     assert shop.job(job_id).status == jobs.QUEUED
 
 
@@ -666,7 +665,7 @@ def test_suspects_are_left_while_the_database_is_away(shop: Shop, monkeypatch: p
     [doubtful] = some(shop, 1)
     suspect(doubtful)
     with no_database(monkeypatch):
-        shop.runner.run(KIND, [doubtful], succeed, alone=True)
+        shop.runner.run(KIND, [doubtful], succeed)
     assert shop.job(doubtful).status == jobs.QUEUED
 
 

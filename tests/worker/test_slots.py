@@ -116,6 +116,32 @@ def test_two_who_want_to_be_alone_are_so_one_after_the_other() -> None:
     assert slots.take(4) == 4
 
 
+def test_many_who_want_to_be_alone_let_others_in_between() -> None:
+    slots, order = Slots(2), list[str]()
+    leave = [Event() for _ in range(3)]
+
+    def alone(number: int) -> None:
+        with slots.alone():
+            order.append("alone")
+            leave[number].wait(30)
+
+    with ThreadPoolExecutor(4) as threads:
+        gates = [threads.submit(alone, 0)]
+        eventually(lambda: order == ["alone"], "the first is alone")
+        company = threads.submit(slots.take, 1)
+        eventually(slots._turnstile.locked, "somebody waits at the turnstile")
+        gates += [threads.submit(alone, number) for number in (1, 2)]
+        leave[0].set()
+        assert company.result(30) == 1
+        assert order == ["alone"]
+        slots.give()
+        for event in leave:
+            event.set()
+        for gate in gates:
+            gate.result(30)
+    assert order == ["alone"] * 3
+
+
 def test_an_exception_gives_the_process_back() -> None:
     slots = Slots(2)
     with pytest.raises(RuntimeError), slots.alone():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import get_logger, payment
+from core.database import DatabaseUnavailable
 from core.errors import Retryable
 from core.payments import PaymentRefused
 from worker.work import Work
@@ -38,6 +39,8 @@ def ask(work: Work, object_id: str, call: Callable[[], dict[str, Any] | None]) -
         return Told(seen=call())
     except PaymentRefused as error:
         return Told(refused=error.detail)
+    except DatabaseUnavailable:  # between two pages: no fault of Stripe's
+        raise
     except Retryable as error:
         if not error.spends_attempt:  # asked to slow down, or our key is not accepted: every call would be
             raise

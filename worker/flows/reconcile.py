@@ -17,6 +17,7 @@ from core.domain import disputes, findings, jobs, payments, refunds
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
 from core.domain.settlement import REFUND_STATUS, fee_seen, ours
+from core.payments import PaymentMisconfigured
 from core.payments.backend import Listed
 from worker.flows import lookup
 from worker.flows.asking import ask
@@ -79,11 +80,21 @@ def _check_due(work: Work) -> tuple[int, bool]:
     with reading() as conn:
         found = lookup.due(conn, CHECKS_PER_RUN)
     rows = [row for turn in zip_longest(*found) for row in turn if row]  # of each kind in turn
+    refused: dict[type[object], PaymentMisconfigured] = {}
     for checked, row in enumerate(rows, start=1):
-        lookup.check(work, row)
+        if type(row) in refused:
+            continue
+        try:
+            lookup.check(work, row)
+        except PaymentMisconfigured as error:
+            if error.everywhere:
+                raise
+            refused[type(row)] = error  # the key lacks one right, and may have those that the others need
         crash_point("reconcile.object_checked")
         if time.monotonic() > until and checked < len(rows):
             return checked, True
+    for first in refused.values():
+        raise first
     return len(rows), any(len(of_kind) == CHECKS_PER_RUN for of_kind in found)
 
 

@@ -179,6 +179,14 @@ def test_a_connection_that_stripe_closed_meanwhile_is_not_used_again(stub: Stub,
     assert [asked.connection for asked in stub.asked] == [1, 2]
 
 
+def test_a_connection_with_unread_bytes_is_not_used_again(stub: Stub) -> None:
+    payment.retrieve_refund("re_1")
+    [link] = stub._links
+    link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    payment.retrieve_refund("re_1")
+    assert [asked.connection for asked in stub.asked] == [1, 2]
+
+
 def test_many_threads_share_the_pool_and_each_gets_its_own_answer(simulator: Simulator) -> None:
     made = [payment.create_payment_intent(1000 + n)["id"] for n in range(20)]
 

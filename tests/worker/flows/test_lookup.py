@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from core.database import reading, transaction
+from core.database import DatabaseUnavailable, reading, transaction
 from core.domain import checks, cursors, disputes, findings, jobs, orders, payments, refunds
 from core.domain.jobs import Accepted, Job
 from core.domain.orders import Order
-from core.payments import Payment
+from core.payments import Payment, PaymentMisconfigured
 from tests.worker.crashes import KillAt, Killed
 from tests.worker.shop import Shop
 from tests.worker.stripe import Stripe, fault, page_slowly
@@ -169,6 +169,43 @@ def test_one_that_takes_its_worker_away_comes_after_the_others_and_is_asked_abou
     shop.work_off()
     assert (shop.job(accepted.job_id).status, shop.look(good).status) == (jobs.SUCCEEDED, orders.PAID)
     assert shop.refunds(refunded)[0].status == refunds.SUCCEEDED
+
+
+def test_a_right_that_the_key_lacks_holds_back_only_what_needs_it(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        disputed = shop.paid_order(stripe)
+        stripe.control(f"/charges/{shop.payment(disputed).charge_id}/dispute")
+    shop.hear(stripe.events())
+    shop.work_off()
+    unheard = [unheard_payment(shop, stripe) for _ in range(3)]
+    shop.age(24)
+    asked = list[str]()
+
+    def refused(self: Payment, dispute_id: str) -> dict[str, object]:
+        asked.append(dispute_id)
+        raise PaymentMisconfigured("no right to read disputes", everywhere=False)
+
+    monkeypatch.setattr(Payment, "retrieve_dispute", refused)
+    assert compare(shop).status == jobs.QUEUED
+    assert len(asked) == 1
+    assert [shop.look(order).status for order in unheard] == [orders.PAID] * 3
+
+
+def test_a_database_that_goes_away_between_two_pages_is_no_fault_of_stripes(
+    shop: Shop, stripe: Stripe, kill_at: KillAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost_checkout(shop, kill_at, "charge.posted")
+    shop.age(24)
+
+    def gone(self: Payment, *_: object) -> list[dict[str, object]]:
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(Payment, "list_payment_intents", gone)
+    assert compare(shop).status == jobs.QUEUED
+    with reading() as conn:
+        assert not conn.execute(select(payments.payments.c.check_failures)).scalar_one()
 
 
 def test_a_worker_that_stops_asks_nothing_more_about_an_object_that_stripe_fails_to_show(
