@@ -80,16 +80,14 @@ class Runner:
         with self._lock:
             mine = [job_id for job_id in ids if job_id not in self._waiting]
             self._waiting.update(mine)
+        if not mine:
+            return
         try:
-            for job_id in mine:
-                if not self._suspects(kind, [job_id]):
-                    continue  # somebody else had it meanwhile: the process is not emptied for nothing
-                with self.slots.alone():
+            with self.slots.alone():  # emptied once for all of the message, and each of them runs by itself
+                for job_id in mine:
                     began = time.monotonic()
                     for claim in self._claim(kind, [job_id], alone=True):
                         contextvars.Context().run(attempt, claim, flow, self.lease_seconds, began, None, self.stopping)
-                with self._lock:
-                    self._waiting.discard(job_id)  # put back, it may be hinted again
         finally:
             with self._lock:
                 self._waiting.difference_update(mine)
