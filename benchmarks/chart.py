@@ -10,8 +10,8 @@ from benchmarks.results import Sample, summaries
 WIDTH, LABEL, BAR, GAP, TOP = 760, 190, 20, 8, 44
 OURS, THEIRS = "#1f6f5c", "#9aa5b1"
 STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#1b1f24}.h{font-weight:600}"
-    "@media(prefers-color-scheme:dark){text{fill:#e6e6e6}}"
+    "text{font:13px system-ui,sans-serif;fill:#1b1f24}.h{font-weight:600}path{stroke:#1b1f24}"
+    "@media(prefers-color-scheme:dark){text{fill:#e6e6e6}path{stroke:#e6e6e6}}"
 )
 PANELS = (
     ("A", "checkouts worked off, jobs/s"),
@@ -53,7 +53,7 @@ def _panel(heading: str, rows: list[tuple[str, float, list[float], bool]], top: 
         lines += [
             f'<text x="{LABEL - 8}" y="{y + 15}" text-anchor="end">{escape(side)}</text>',
             f'<rect x="{LABEL}" y="{y}" width="{value * scale:.1f}" height="{BAR}" fill="{OURS if ours else THEIRS}"/>',
-            f'<path d="M{low:.1f} {y + BAR / 2}H{high:.1f}" stroke="#1b1f24" stroke-width="1.5"/>',
+            f'<path d="M{low:.1f} {y + BAR / 2}H{high:.1f}" stroke-width="1.5"/>',
             f'<text x="{high + 8:.1f}" y="{y + 15}">{value:,.0f}</text>\n',
         ]
     return "".join(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from math import ceil
 
@@ -12,7 +11,7 @@ from core.domain import payments
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
 from core.payments import PaymentRefused
-from core.payments.backend import Answer
+from core.payments.backend import Answer, BeforeNext
 
 KEY_LIFE = timedelta(hours=23)
 """Stripe keeps a key for at least 24 h (docs.stripe.com/api/idempotent_requests); stay below, and use none longer."""
@@ -26,7 +25,7 @@ class Undecided(Exception):
 
 
 def intents_of_customer(
-    customer_id: str | None, since: datetime, epoch_at: datetime, before_next: Callable[[], None] | None = None
+    customer_id: str | None, since: datetime, epoch_at: datetime, before_next: BeforeNext = None
 ) -> list[Answer]:
     """The PaymentIntents of a customer, or everybody's where Stripe does not know that customer (any more).
 

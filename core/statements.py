@@ -5,6 +5,7 @@ SQLAlchemy costs eight times as much as the statement itself; what runs once or 
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -63,16 +64,18 @@ def run_within(conn: Connection, sql: LiteralString, params: Mapping[str, Any]) 
 
     Args:
         sql: as for `run_statement`.
-        params: their values; JSON as text, since the connection is SQLAlchemy's.
+        params: their values; a dict is jsonb.
 
     Raises:
         DBAPIError: what the driver raised, for `transaction` to translate.
     """
     import psycopg
 
+    # As text: the connection is SQLAlchemy's, which writes JSON so, and has no dumper for it.
+    given = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in params.items()}
     cursor: psycopg.Cursor[tuple[Any, ...]] = cast("Any", conn.connection.driver_connection).cursor()
     try:
-        cursor.execute(sql, params, prepare=True)
+        cursor.execute(sql, given, prepare=True)
         return cursor.fetchall() if cursor.description else []
     except psycopg.Error as error:
         raise DBAPIError.instance(

@@ -6,7 +6,6 @@ person: `quarantined` (poison, or a bug of ours) and `needs_review` (money in do
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -247,7 +246,7 @@ def enqueue(
     if conn.dialect.name == "postgresql":
         sql, fixed = _queue_and_note()
         rest = {f"job_{name}": value for name, value in given.items()}
-        made = run_within(conn, sql, {**fixed, **rest, "job_args": json.dumps(args), **timeline.noted(note)})
+        made = run_within(conn, sql, {**fixed, **rest, "job_args": args, **timeline.noted(note)})
     else:
         values = {f"job_{name}": value for name, value in (given | {"args": args}).items()}
         made = list(conn.execute(_queue_on_sqlite(), values))

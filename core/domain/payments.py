@@ -6,10 +6,10 @@ answer was lost) and `needs_review` beside them. An order has at most one paymen
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -262,14 +262,11 @@ def _open(conn: Connection, order: orders.Order, job_id: str) -> Payment:
     user = customers.find(conn, order.account_id, order.user_id)
     known = user.stripe_customer_id if user else None  # a returning customer's job has nothing to write first
     params = stripe_params(payment_id, order, known, job_id) if known else None
-    given = {
-        "id": payment_id, "account_id": order.account_id, "order_id": order.id, "amount": order.total,
-        "currency": order.currency,
-    }  # fmt: skip
-    text = conn.dialect.name == "postgresql"  # past SQLAlchemy, which would make it of the value
-    kept = json.dumps(params) if text and params else params
-    made = first_within(conn, _opening, **{f"new_{name}": value for name, value in given.items()}, new_params=kept)
-    return Payment(*(made or ()))
+    made = first_within(
+        conn, _opening, new_id=payment_id, new_account_id=order.account_id, new_order_id=order.id,
+        new_amount=order.total, new_currency=order.currency, new_params=params,
+    )  # fmt: skip
+    return Payment(*cast("Sequence[Any]", made))  # an INSERT returns its row or raises
 
 
 def _opening() -> Executable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -85,7 +84,7 @@ def noting(changed: CTE) -> Insert:
 
 def noted(note: Note) -> dict[str, Any]:
     """What `noting` is to be completed by."""
-    return {"note_at": note.at, "note_what": shown(note), "note_data": json.dumps(note.data) if note.data else None}
+    return {"note_at": note.at, "note_what": shown(note), "note_data": note.data or None}
 
 
 def read(conn: Connection, job_id: str, after: int = 0) -> list[Event]:

@@ -9,13 +9,13 @@ Every answer is a plain dict of Stripe's shape. Amounts are integers of minor un
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from core.errors import Permanent
 from core.logs import get_logger
 from core.money import check_amount, check_currency
 from core.payments import disabled
-from core.payments.backend import Answer, Backend, Listed
+from core.payments.backend import Answer, Backend, BeforeNext, Listed
 from core.payments.errors import (
     PaymentBusy,
     PaymentDeclined,
@@ -128,7 +128,7 @@ class Payment:
         customer_id: str | None = None,
         created_gte: int | None = None,
         created_lte: int | None = None,
-        before_next: Callable[[], None] | None = None,
+        before_next: BeforeNext = None,
     ) -> list[Answer]:
         """PaymentIntents, newest first; a list reads its own writes, a search does not.
 
