@@ -94,7 +94,8 @@ worker_redirect_stdouts = False  # for the same reason
 # --- Watching -----------------------------------------------------------------------------------------------
 
 worker_send_task_events = True  # Flower's task list
-task_send_sent_event = True  # and what nobody took yet; a hint carries up to 50 jobs, so it is cheap
+# What nobody took yet shows as the queue's length, in Flower, too: an event for each hint costs as much as the hint.
+task_send_sent_event = False
 worker_enable_remote_control = True  # `celery inspect`, and Flower's worker pages
 
 # --- The schedule -------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ class Channel:
     def __init__(self) -> None:
         self._app: Any = None
         self._producer: Any = None
+        self._declared: set[str] = set()
 
     def send(self, kind: JobKind, ids: Sequence[str]) -> None:
         """Send one message that carries `ids`.
@@ -31,21 +32,27 @@ class Channel:
         """
         # A shown list of up to 50 ids says nothing to a person; Flower shows this instead.
         shown = f"{kind.name} x{len(ids)} {ids[0]}..{ids[-1]}"
-        self._connected().send_task(
+        connected = self._connected()
+        # Once for each connection: Celery looks the queue up again for each message, which costs as much as sending it.
+        declare: list[Any] | None = [] if kind.queue in self._declared else None
+        connected.send_task(
             kind.name,
             args=[list(ids)],
             queue=kind.queue,
             producer=self._producer,
+            declare=declare,
             argsrepr=shown,
             kwargsrepr="",
             retry=False,  # an unknown outcome is repeated by the sweep
             ignore_result=True,
             add_to_parent=False,
         )
+        self._declared.add(kind.queue)
 
     def close(self) -> None:
         """Drop the connection; the next message opens another."""
         producer, self._producer = self._producer, None
+        self._declared.clear()
         if producer is not None:
             with suppress(Exception):  # it is closed because it is broken: how it breaks further tells nothing
                 producer.connection.release()

@@ -57,8 +57,11 @@ HINT_DISTANCE = 2.0
 HINT_DISTANCE_AGAIN = 1.0
 """Of a job that was taken before and came back."""
 LONGEST_HINT_DISTANCE = 60.0
-LONGEST_HINT_DISTANCE_LOST = 2.0
-"""Of a job whose worker was lost: there are no more of these than were under way, and they waited for a lease."""
+HINT_DISTANCE_LOST, HINT_DISTANCE_ALONE = 0.5, 2.0
+"""Of a job whose worker was lost: shorter than the sweep's period, so that each sweep hints it until somebody has it,
+for it has waited for a lease. And of one that must run alone: whoever hears it empties a process first."""
+GROWTH_LOST = 0.2
+"""Seconds by which that distance grows with each hint, once it is longer: an hour without workers costs 190 hints."""
 POISON = Permanent(
     "the job ended its worker process again and again and was set aside for an operator",
     type="quarantined", title="The job was set aside", status=500,
@@ -280,9 +283,9 @@ def due(conn: Connection, limit: int) -> list[Hint]:
     """Up to `limit` queued rows whose next hint is due, oldest first, with that hint counted as given.
 
     The distance to the one after doubles from 2 s to 60 s, so that a backlog of any size causes no storm; from 1 s
-    for a job that was taken before, and not beyond 2 s for one whose worker was lost: the hint may have died with
-    its reader, too. A job that a pause holds back is not hinted: it is looked at again when the pause ends for it;
-    unless the pause is that of one key: another process may have a better one.
+    for a job that was taken before. One whose worker was lost is hinted by each sweep at first, or every 2 s if it must
+    run alone: the hint may have died with its reader, too. A job that a pause holds back is not hinted: it is looked at
+    again when the pause ends for it; unless the pause is that of one key: another process may have a better one.
     """
     wanted = (
         select(jobs.c.id)
@@ -293,7 +296,8 @@ def due(conn: Connection, limit: int) -> list[Hint]:
         .cte("picked")
     )
     distance = case(
-        (jobs.c.expiries > 0, _widening(HINT_DISTANCE_AGAIN, LONGEST_HINT_DISTANCE_LOST)),
+        (jobs.c.expiries >= EXPIRIES_BEFORE_ALONE, _growing(HINT_DISTANCE_ALONE)),
+        (jobs.c.expiries > 0, _growing(HINT_DISTANCE_LOST)),
         (jobs.c.attempts > 0, _widening(HINT_DISTANCE_AGAIN, LONGEST_HINT_DISTANCE)),
         else_=_widening(HINT_DISTANCE, LONGEST_HINT_DISTANCE),
     )
@@ -314,6 +318,15 @@ def _widening(first: float, longest: float) -> ColumnElement[float]:
     doublings = ceil(log2(longest / first))
     steps = [(jobs.c.hints <= given, literal(first * 2.0**given)) for given in range(doublings)]
     return case(*steps, else_=literal(longest))
+
+
+def _growing(first: float) -> ColumnElement[float]:
+    """The same for a job whose worker was lost: `first` for a while, then a little more from hint to hint."""
+    return case(
+        (jobs.c.hints * GROWTH_LOST < first, literal(first)),
+        (jobs.c.hints * GROWTH_LOST < LONGEST_HINT_DISTANCE, jobs.c.hints * GROWTH_LOST),
+        else_=literal(LONGEST_HINT_DISTANCE),
+    )
 
 
 def expire(conn: Connection, limit: int) -> list[str]:

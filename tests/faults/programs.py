@@ -23,7 +23,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from core import clock, database
 from core.database import reading
-from core.domain import checkouts, checks, leases, orders
+from core.domain import checkouts, checks, leases, openings, orders
 from core.payments import signature
 
 PERIOD = int(os.environ.get("FAULTS_PERIOD", "10"))
@@ -54,9 +54,9 @@ def _later() -> None:
     def _now_postgresql(element: object, compiler: SQLCompiler, **kw: Any) -> str:
         return f"(clock_timestamp() + interval '{HOURS} hours')"
 
-    vars(checkouts)["_END"] = checkouts._END.replace(
-        "statement_timestamp()", f"(clock_timestamp() + interval '{HOURS} hours')"
-    )
+    for module, name in ((checkouts, "_END"), (openings, "_OPEN")):
+        moved_clock = f"(clock_timestamp() + interval '{HOURS} hours')"
+        vars(module)[name] = vars(module)[name].replace("statement_timestamp()", moved_clock)
 
     @compiles(database.now_plus, "postgresql")
     def _plus_postgresql(element: Any, compiler: SQLCompiler, **kw: Any) -> str:

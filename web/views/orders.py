@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from core.crashpoints import crash_point
 from core.database import reading
-from core.domain import accounts, customers, disputes, jobs, orders, payments, refunds
+from core.domain import accounts, customers, disputes, jobs, openings, orders, payments, refunds
 from core.errors import NotFound
 from web import answers, tokens
 from web.acceptance import accept, fingerprint, idempotency_key, in_transaction, job_request, outcome
@@ -95,7 +95,8 @@ def checkout(caller: Caller, body: NewCheckout, order_id: str) -> Response:
     """Have a PaymentIntent made. However often it is asked, an order has at most one live payment."""
     asked = job_request(body, idempotency_key(), caller.order_id)
     accepted = accept(
-        lambda conn: payments.request_checkout(conn, account_id=caller.account_id, order_id=order_id, request=asked)
+        lambda conn: payments.request_checkout(conn, account_id=caller.account_id, order_id=order_id, request=asked),
+        short=lambda: openings.open_checkout(caller.account_id, order_id, asked),
     )
     return outcome(accepted, answers.CheckoutDone)
 

@@ -538,22 +538,39 @@ def test_a_job_that_is_put_back_is_hinted_at_short_distances_that_widen_as_well(
         clock.forward(-0.5)
 
 
-def test_a_job_whose_worker_was_lost_is_hinted_at_once_however_often_it_was_hinted_before(
-    clock: DatabaseClock, job_id: str
+@pytest.mark.parametrize(
+    ("expiries", "distances"), [(1, (0, 0.5, 0.5, 0.5, 0.6, 0.8)), (2, (0, *[2.0] * 11, 2.2))], ids=["", "suspect"]
+)
+def test_a_job_whose_worker_was_lost_is_hinted_at_once_however_often_it_was_hinted_before_and_soon_again(
+    clock: DatabaseClock, job_id: str, expiries: int, distances: tuple[float, ...]
 ) -> None:
     for _ in range(4):
         clock.forward(60)
         assert hinted() == [job_id]
-    with transaction() as conn:
-        leases.claim(conn, CANARY.name, [job_id], seconds=1.0)
-    clock.forward(2)
-    expire()
-    for distance in (0, 1, 2, 2, 2):  # that hint may die with its reader as the job's worker did
-        clock.forward(max(distance - 1, 0))
+    for _ in range(expiries):
+        with transaction() as conn:
+            leases.claim(conn, CANARY.name, [job_id], seconds=1.0)
+        clock.forward(2)
+        expire()
+    for distance in distances:  # that hint may die with its reader as the job's worker did
+        clock.forward(max(distance - 0.3, 0))
         assert not distance or hinted() == []
-        clock.forward(1.5)
+        clock.forward(0.5)
         assert hinted() == [job_id]
-        clock.forward(-0.5)
+        clock.forward(-0.2)
+
+
+@pytest.mark.parametrize(("hints", "distance"), [(50, 10), (190, 38), (1_000, 60)])
+def test_without_workers_a_lost_job_is_hinted_less_and_less_often(
+    clock: DatabaseClock, lost: Claim, hints: int, distance: float
+) -> None:
+    with transaction() as conn:
+        conn.execute(update(jobs.jobs).values(hints=hints))
+    assert hinted() == [lost.job_id]
+    clock.forward(distance - 1)
+    assert hinted() == []
+    clock.forward(1.5)
+    assert hinted() == [lost.job_id]
 
 
 def test_a_job_that_was_told_to_wait_is_hinted_like_a_fresh_one_since_all_the_others_wait_as_well(
