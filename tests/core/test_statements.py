@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from core import database, statements
-from core.database import DatabaseUnavailable
+from core.database import DatabaseUnavailable, transaction
+from core.domain import checkouts, intake, leases, openings
 from core.ids import new_id
 from core.statements import is_postgresql, run_statement
+from tests.core.domain import shop
 from tests.core.domain.racing import race
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -25,6 +31,17 @@ _NAMES = "SELECT name FROM cursors ORDER BY name"
 
 def backend() -> int:
     return int(run_statement(_BACKEND, {})[0][0])
+
+
+def kept_plan(sql: str) -> str:
+    """How PostgreSQL carries the statement out from its sixth time on, whatever its values."""
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)[sb]", sql)))
+    numbered = re.sub(r"%\((\w+)\)[sb]", lambda found: f"${names.index(found[1]) + 1}", sql)
+    with closing(statements._connected(database.engine())) as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        connection.execute(f"PREPARE hot AS {numbered}".encode())
+        given = ", ".join("NULL" for _ in names)
+        return "\n".join(line for (line,) in connection.execute(f"EXPLAIN EXECUTE hot ({given})".encode()))
 
 
 def terminate(url: str, pid: int) -> None:
@@ -47,6 +64,36 @@ def test_a_statement_is_a_transaction_of_its_own_and_wrong_ones_change_nothing()
         run_statement("SELECT nothing FROM cursors", {})
     assert run_statement(_NAMES, {}) == [("one",)]
     assert run_statement("SELECT place FROM cursors", {}) == [({"at": 1},)]
+
+
+@on_postgresql
+@pytest.mark.usefixtures("database_url")
+def test_what_is_planned_for_tables_that_nobody_has_counted_still_finds_its_rows_by_key_when_they_are_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: set[LiteralString] = set()
+
+    def noted(sql: LiteralString, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        ran.add(sql)
+        return run_statement(sql, params)
+
+    for module in (openings, checkouts, intake, leases):
+        monkeypatch.setattr(module, "run_statement", noted)
+    with transaction() as conn:
+        order = shop.place(conn)
+    accepted = openings.open_checkout(order.account_id, order.id, shop.request())
+    event = intake.take_in(intake.Delivery("evt_1", "charge.updated", None, False, "{}", shop.request()), True)
+    assert accepted
+    assert event
+    leases.take(event.kind.name, [event.job_id])
+    [claim] = leases.take(accepted.kind.name, [accepted.job_id])
+    [(payment, _)] = checkouts.load([claim]).values()
+    assert checkouts.end(claim, payment, shop.intent(payment), False, {}, [])
+
+    assert len(ran) == 6
+    for sql in ran:
+        plan = kept_plan(sql)
+        assert not re.search("Seq Scan|Hash Join|Merge Join|ix_jobs_due", plan), plan
 
 
 @on_postgresql

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import chain
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from core.database import reading, transaction
 from core.domain import jobs, leases, orders, pauses, timeline
