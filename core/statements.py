@@ -190,10 +190,14 @@ def _connected(built: Engine) -> psycopg.Connection[tuple[Any, ...]]:
     opened = built.raw_connection()  # the engine opens it, so that it is like all the others
     connection = cast("psycopg.Connection[tuple[Any, ...]]", opened.driver_connection)
     opened.detach()
-    connection.autocommit = True
-    connection.execute(_BY_KEY)
     connection.adapters.register_loader("uuid", TextLoader)
     connection.adapters.register_dumper(dict, JsonbDumper)
+    try:
+        connection.autocommit = True
+        connection.execute(_BY_KEY)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

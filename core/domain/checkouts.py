@@ -90,7 +90,7 @@ def load(claims: Sequence[Claim]) -> dict[str, tuple[Payment, Order]]:
 @cache
 def _loading() -> tuple[LiteralString, dict[str, Any]]:
     ours = (orders.orders.c.id == payments.payments.c.order_id) & (
-        orders.orders.c.account_id == payments.payments.c.account_id
+        orders.orders.c.account_id.is_not_distinct_from(payments.payments.c.account_id)  # see `orders._locking`
     )
     among = payments.payments.c.id == any_(bindparam("ids", type_=ARRAY(Uuid(as_uuid=False))))
     return prepared(select(*payments.SHOWN, *orders.SHOWN).join(orders.orders, ours).where(among))

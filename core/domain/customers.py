@@ -57,7 +57,8 @@ def find(conn: Connection, account_id: str, user_id: str) -> User | None:
 
 
 def _of_id() -> Executable:
-    return select(*_SHOWN).where(users.c.id == bindparam("asked"), users.c.account_id == bindparam("account"))
+    mine = users.c.account_id.is_not_distinct_from(bindparam("account"))  # see `orders._locking`
+    return select(*_SHOWN).where(users.c.id == bindparam("asked"), mine)
 
 
 def find_or_add(conn: Connection, account_id: str, email: str, full_name: str | None) -> User:

@@ -58,10 +58,11 @@ HINT_DISTANCE_AGAIN = 1.0
 """Of a job that was taken before and came back."""
 LONGEST_HINT_DISTANCE = 60.0
 HINT_DISTANCE_LOST, HINT_DISTANCE_ALONE = 0.5, 2.0
-"""Of a job whose worker was lost: shorter than the sweep's period, so that each sweep hints it until somebody has it,
-for it has waited for a lease. And of one that must run alone: whoever hears it empties a process first."""
+"""Of a job whose worker was lost: shorter than the sweep's period, so that each sweep hints it at first, for it has
+waited for a lease. And of one that must run alone: whoever hears it empties a process first."""
 GROWTH_LOST = 0.2
-"""Seconds by which that distance grows with each hint, once it is longer: an hour without workers costs 190 hints."""
+"""Seconds by which that distance grows with each hint, once it is longer: an hour without workers costs 190 hints, and
+whatever was lost is hinted 38 s after it at the latest."""
 POISON = Permanent(
     "the job ended its worker process again and again and was set aside for an operator",
     type="quarantined", title="The job was set aside", status=500,

@@ -17,7 +17,10 @@ from core.statements import is_postgresql, run_statement
 
 # What `payments.request_checkout` writes for an order that has no payment; tests hold the two together, column by
 # column. An order that somebody has locked is left out rather than waited for. Between the statement's beginning and
-# its locks another payment or the key may have come: then an index says so, and nothing of that checkout is written.
+# its locks another payment may have come: then the index says so, and nothing of that checkout is written. If it is the
+# key that came, nothing of any of them is, and each tries alone.
+# OFFSET 0 keeps a subquery from becoming a join that reads all live payments; an account that is not compared by `=`
+# can be looked up in no index, so that rows are found by their id whatever PostgreSQL believes of the tables' sizes.
 _OPEN = f"""
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest(%(jobs)b::text[]::uuid[], %(payments)b::text[]::uuid[], %(accounts)b::text[],
@@ -26,17 +29,17 @@ WITH given AS MATERIALIZED (
         AS given (job, payment, account, order_id, scope, key, fingerprint, request_id, traceparent)
 ), mine AS MATERIALIZED (
     SELECT orders.id, orders.user_id, orders.total, orders.currency
-    FROM given JOIN orders ON orders.id = order_id AND orders.account_id = account
+    FROM given JOIN orders ON orders.id = given.order_id AND orders.account_id IS NOT DISTINCT FROM given.account
     WHERE orders.status IN ('pending', 'awaiting_payment')
+    AND NOT EXISTS (SELECT FROM payments WHERE payments.order_id = orders.id AND payments.status IN
+        ('creating', 'requires_payment', 'requires_action', 'processing', 'unknown', 'needs_review') OFFSET 0)
+    AND NOT EXISTS (SELECT FROM jobs WHERE jobs.account_id = given.account
+        AND jobs.idempotency_scope = given.scope AND jobs.idempotency_key = given.key OFFSET 0)
     FOR UPDATE OF orders SKIP LOCKED
 ), first AS MATERIALIZED (
     SELECT given.*, mine.user_id, mine.total, mine.currency, users.stripe_customer_id AS customer
     FROM mine JOIN given ON given.order_id = mine.id
-    LEFT JOIN users ON users.id = mine.user_id AND users.account_id = given.account
-    WHERE NOT EXISTS (SELECT FROM payments WHERE payments.order_id = mine.id AND payments.status IN
-        ('creating', 'requires_payment', 'requires_action', 'processing', 'unknown', 'needs_review'))
-    AND NOT EXISTS (SELECT FROM jobs WHERE jobs.account_id = account AND idempotency_scope = scope
-        AND idempotency_key = key)
+    LEFT JOIN users ON users.id = mine.user_id AND users.account_id IS NOT DISTINCT FROM given.account
 ), opened AS (
     INSERT INTO payments (id, account_id, order_id, status, amount, currency, amount_received, epoch, epoch_at, params,
                           test_mode, created_at, updated_at, check_at)
@@ -76,6 +79,7 @@ def open_checkout(account_id: str, order_id: str, request: Request) -> Accepted 
     """
     if not is_postgresql() or not is_id(order_id):
         return None
+    order_id = order_id.lower()  # as it is stored and shown; two spellings are one order
     job_id = new_id()
     if not _group.hand_in(_Opening(job_id, account_id, order_id, request)):
         return None
@@ -92,9 +96,10 @@ class _Opening:
         self.account_id, self.order_id, self.request = account_id, order_id, request
 
     @property
-    def unique(self) -> tuple[str | None, ...]:
+    def unique(self) -> tuple[str, ...]:
         """What its job is the only one with; another order's job when there is no key."""
-        return (self.account_id, self.request.scope, self.request.key) if self.request.key else (self.job_id,)
+        request = self.request
+        return (self.account_id, request.scope or "", request.key) if request.key else (self.job_id,)
 
 
 def _open_together(given: Sequence[_Opening]) -> list[bool]:
@@ -103,7 +108,7 @@ def _open_together(given: Sequence[_Opening]) -> list[bool]:
     of_key = {one.unique: one for one in reversed(given)}
     alone = [one for one in given if of_order[one.order_id] is one and of_key[one.unique] is one]
     # In one order everywhere, so that two processes never wait for each other's keys in a circle.
-    alone.sort(key=lambda one: one.order_id)
+    alone.sort(key=lambda one: one.unique)
     found = run_statement(
         _OPEN,
         {

@@ -45,11 +45,11 @@ class Mutant:
 
 
 _SCHEMA = "core/migrations/versions/0001_the_first_schema.py"
-_LIVE_PAYMENT = """    WHERE NOT EXISTS (SELECT FROM payments WHERE payments.order_id = mine.id AND payments.status IN
-        ('creating', 'requires_payment', 'requires_action', 'processing', 'unknown', 'needs_review'))
+_LIVE_PAYMENT = """    AND NOT EXISTS (SELECT FROM payments WHERE payments.order_id = orders.id AND payments.status IN
+        ('creating', 'requires_payment', 'requires_action', 'processing', 'unknown', 'needs_review') OFFSET 0)
 """
-_KNOWN_KEY = """    AND NOT EXISTS (SELECT FROM jobs WHERE jobs.account_id = account AND idempotency_scope = scope
-        AND idempotency_key = key)
+_KNOWN_KEY = """    AND NOT EXISTS (SELECT FROM jobs WHERE jobs.account_id = given.account
+        AND jobs.idempotency_scope = given.scope AND jobs.idempotency_key = given.key OFFSET 0)
 """
 
 
@@ -103,7 +103,7 @@ MUTANTS: dict[str, Mutant] = {
         (
             _not_unique("uq_payments_live", "payments", '"order_id"'),
             Edit("core/domain/payments.py", "    payment = _live(conn, order.id)\n", "    payment = None\n"),
-            Edit("core/domain/openings.py", _LIVE_PAYMENT, "    WHERE true\n"),
+            Edit("core/domain/openings.py", _LIVE_PAYMENT, ""),
         ),
         "calm", "C", "postgresql",
     ),

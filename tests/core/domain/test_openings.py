@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from time import sleep
 from typing import Any
 
 import psycopg
@@ -193,6 +195,47 @@ def test_what_somebody_else_does_at_that_moment_is_not_waited_for(order: Order, 
 def test_an_id_that_is_none_is_left_to_the_long_way(order: Order) -> None:
     assert open_checkout(order.account_id, "1; DROP TABLE orders", asked()) is None
     assert open_checkout(order.account_id, new_id(), asked()) is None
+
+
+def test_an_order_is_the_same_in_capitals(order: Order) -> None:
+    accepted = open_checkout(order.account_id, order.id.upper(), asked())
+    assert accepted is not None
+    assert accepted.order_id == order.id
+    assert open_checkout(order.account_id, order.id.upper(), asked()) is None
+
+
+def test_a_key_that_comes_meanwhile_undoes_all_of_them_and_each_tries_alone(order: Order) -> None:
+    holder, neighbour = placed(), placed()
+    with ThreadPoolExecutor(1) as others, transaction() as conn:
+        # Another order's, under way: the statement waits for it, since its own snapshot cannot show how that ends.
+        payments.request_checkout(conn, account_id=holder.account_id, order_id=holder.id, request=asked("k"))
+        before = everything()
+        group = others.submit(together, (order, "k"), (neighbour, "other"))
+        sleep(0.3)
+        assert not group.done()
+        conn.commit()
+        with pytest.raises(DBAPIError, match="division by zero"):
+            group.result()
+    after = everything()
+    assert len(after["payments"]) == len(before["payments"]) + 1
+    assert plainly(order, "k").order_id == holder.id
+    assert shortly(neighbour, "other") is not None
+
+
+def test_groups_with_each_other_s_keys_do_not_wait_in_a_circle(database_url: str) -> None:
+    for attempt in range(8):
+        keys = [f"{attempt}-{number}" for number in range(24)]
+        groups = [[(placed(), key) for key in keys], [(placed(), key) for key in reversed(keys)]]
+
+        def ask(number: int, groups: Any = groups) -> Any:
+            try:
+                return together(*groups[number])
+            except DBAPIError as error:
+                return str(error)
+
+        answers = race(2, ask)
+        assert [True] * 24 in answers
+        assert all(isinstance(one, list) or "division by zero" in one for one in answers)
 
 
 def test_of_two_about_one_order_or_with_one_key_only_the_first_is_accepted(order: Order) -> None:
