@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from threading import BoundedSemaphore, Lock
-from typing import TYPE_CHECKING, Any, LiteralString, cast
+from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple, cast
 
 from sqlalchemy import ClauseElement, Connection, Executable, event
 from sqlalchemy.engine import Engine
@@ -107,6 +107,11 @@ def _made(statement: Callable[[], Executable]) -> Executable:
 @cache
 def _prepared(statement: Callable[[], Executable]) -> tuple[LiteralString, dict[str, Any]]:
     return prepared(statement())
+
+
+def columns(rows: Sequence[NamedTuple]) -> dict[str, list[Any]]:
+    """What many rows, at least one, give to a statement for all of them: each field as one array under its name."""
+    return {name: list(values) for name, values in zip(rows[0]._fields, zip(*rows, strict=True), strict=True)}
 
 
 def prepared(statement: Executable) -> tuple[LiteralString, dict[str, Any]]:

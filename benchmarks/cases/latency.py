@@ -87,7 +87,6 @@ def accepted(stage: Stage, side: Side, working: bool) -> Numbers:
         most = sent(web, "checkouts", targets, Demand(size.connections, size.warm_up))
         ceiling = size.jobs / most.seconds
         paced_targets = side.open_orders(max(int(ceiling * SHARE * size.seconds), 1))
-        side.database.settle()
         outcome = sent(web, "checkouts", paced_targets, Demand(4 * size.connections, rate=ceiling * SHARE))
     return {"ceiling": ceiling, "rate": len(paced_targets) / outcome.seconds, **percentiles(outcome.milliseconds)}
 

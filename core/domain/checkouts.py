@@ -20,7 +20,7 @@ from core.domain.payments import Payment
 from core.domain.settlement import INTENT_STATUS, mismatch
 from core.domain.timeline import Note, shown
 from core.grouping import Group
-from core.statements import is_postgresql, prepared, run_statement
+from core.statements import columns, is_postgresql, prepared, run_statement
 
 # Job, order and payment are locked in that order, as in the long way, and whatever somebody else holds is left out
 # rather than waited for: no job waits for a neighbour's order, and nothing can wait in a circle. Each part needs the
@@ -165,12 +165,11 @@ def _end_together(given: Sequence[tuple[_Ending, Sequence[Note]]]) -> list[bool]
     """Whether each was written. Of two attempts about one order only the first may be: the other must see it."""
     first = {ending.order: ending for ending, _ in reversed(given)}
     alone = [(ending, notes) for ending, notes in given if first[ending.order] is ending]
-    columns = zip(_Ending._fields, zip(*(ending for ending, _ in alone), strict=True), strict=True)
     written = [(ending.job, note) for ending, notes in alone for note in notes]
     found = run_statement(
         _END,
         {
-            **{name: list(values) for name, values in columns},
+            **columns([ending for ending, _ in alone]),
             "noted": [job for job, _ in written],
             "at": [note.at for _, note in written],
             "what": [shown(note) for _, note in written],

@@ -62,7 +62,7 @@ HINT_DISTANCE_LOST, HINT_DISTANCE_ALONE = 0.5, 2.0
 waited for a lease. And of one that must run alone: whoever hears it empties a process first."""
 GROWTH_LOST = 0.2
 """Seconds by which that distance grows with each hint, once it is longer: an hour without workers costs 190 hints, and
-whatever was lost is hinted 38 s after it at the latest."""
+the next one comes 38 s after it at the latest."""
 POISON = Permanent(
     "the job ended its worker process again and again and was set aside for an operator",
     type="quarantined", title="The job was set aside", status=500,

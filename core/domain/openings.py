@@ -8,12 +8,13 @@ order's lock), which decides.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from core.domain import checks, jobs
+from core.domain import checks, jobs, payments
 from core.domain.jobs import FIRST_HINT_SECONDS, PAYMENT_CREATE, Accepted, Request
 from core.grouping import Group
 from core.ids import is_id, new_id
-from core.statements import is_postgresql, run_statement
+from core.statements import columns, is_postgresql, run_statement
 
 # What `payments.request_checkout` writes for an order that has no payment; tests hold the two together, column by
 # column. An order that somebody has locked is left out rather than waited for. Between the statement's beginning and
@@ -21,18 +22,18 @@ from core.statements import is_postgresql, run_statement
 # key that came, nothing of any of them is, and each tries alone.
 # OFFSET 0 keeps a subquery from becoming a join that reads all live payments; an account that is not compared by `=`
 # can be looked up in no index, so that rows are found by their id whatever PostgreSQL believes of the tables' sizes.
+_LIVE = ", ".join(f"'{status}'" for status in payments.LIVE)
 _OPEN = f"""
 WITH given AS MATERIALIZED (
-    SELECT * FROM unnest(%(jobs)b::text[]::uuid[], %(payments)b::text[]::uuid[], %(accounts)b::text[],
-                         %(orders)b::text[]::uuid[], %(scopes)b::text[], %(keys)b::text[], %(fingerprints)b::text[],
-                         %(request_ids)b::text[], %(traceparents)b::text[])
+    SELECT * FROM unnest(%(job)b::text[]::uuid[], %(payment)b::text[]::uuid[], %(account)b::text[],
+                         %(order_id)b::text[]::uuid[], %(scope)b::text[], %(key)b::text[], %(fingerprint)b::text[],
+                         %(request_id)b::text[], %(traceparent)b::text[])
         AS given (job, payment, account, order_id, scope, key, fingerprint, request_id, traceparent)
 ), mine AS MATERIALIZED (
     SELECT orders.id, orders.user_id, orders.total, orders.currency
     FROM given JOIN orders ON orders.id = given.order_id AND orders.account_id IS NOT DISTINCT FROM given.account
     WHERE orders.status IN ('pending', 'awaiting_payment')
-    AND NOT EXISTS (SELECT FROM payments WHERE payments.order_id = orders.id AND payments.status IN
-        ('creating', 'requires_payment', 'requires_action', 'processing', 'unknown', 'needs_review') OFFSET 0)
+    AND NOT EXISTS (SELECT FROM payments WHERE payments.order_id = orders.id AND payments.status IN ({_LIVE}) OFFSET 0)
     AND NOT EXISTS (SELECT FROM jobs WHERE jobs.account_id = given.account
         AND jobs.idempotency_scope = given.scope AND jobs.idempotency_key = given.key OFFSET 0)
     FOR UPDATE OF orders SKIP LOCKED
@@ -80,26 +81,35 @@ def open_checkout(account_id: str, order_id: str, request: Request) -> Accepted 
     if not is_postgresql() or not is_id(order_id):
         return None
     order_id = order_id.lower()  # as it is stored and shown; two spellings are one order
-    job_id = new_id()
-    if not _group.hand_in(_Opening(job_id, account_id, order_id, request)):
+    opening = _opening(account_id, order_id, request)
+    if not _group.hand_in(opening):
         return None
-    return Accepted(job_id, PAYMENT_CREATE, order_id, jobs.QUEUED, fresh=True)
+    return Accepted(opening.job, PAYMENT_CREATE, order_id, jobs.QUEUED, fresh=True)
 
 
-class _Opening:
-    """What one request asks for."""
+class _Opening(NamedTuple):
+    """The parameters of `_OPEN` for one request."""
 
-    __slots__ = ("account_id", "job_id", "order_id", "payment_id", "request")
-
-    def __init__(self, job_id: str, account_id: str, order_id: str, request: Request) -> None:
-        self.job_id, self.payment_id = job_id, new_id()
-        self.account_id, self.order_id, self.request = account_id, order_id, request
+    job: str
+    payment: str
+    account: str
+    order_id: str
+    scope: str | None
+    key: str | None
+    fingerprint: str | None
+    request_id: str | None
+    traceparent: str | None
 
     @property
     def unique(self) -> tuple[str, ...]:
-        """What its job is the only one with; another order's job when there is no key."""
-        request = self.request
-        return (self.account_id, request.scope or "", request.key) if request.key else (self.job_id,)
+        """What its job is the only one with: its key, or itself."""
+        return (self.account, self.scope, self.key) if self.scope and self.key else (self.job,)
+
+
+def _opening(account_id: str, order_id: str, request: Request) -> _Opening:
+    scope = request.scope if request.key else None
+    return _Opening(new_id(), new_id(), account_id, order_id, scope, request.key, request.fingerprint, request.id,
+                    request.traceparent)  # fmt: skip
 
 
 def _open_together(given: Sequence[_Opening]) -> list[bool]:
@@ -109,23 +119,9 @@ def _open_together(given: Sequence[_Opening]) -> list[bool]:
     alone = [one for one in given if of_order[one.order_id] is one and of_key[one.unique] is one]
     # In one order everywhere, so that two processes never wait for each other's keys in a circle.
     alone.sort(key=lambda one: one.unique)
-    found = run_statement(
-        _OPEN,
-        {
-            "jobs": [one.job_id for one in alone],
-            "payments": [one.payment_id for one in alone],
-            "accounts": [one.account_id for one in alone],
-            "orders": [one.order_id for one in alone],
-            "scopes": [one.request.scope if one.request.key else None for one in alone],
-            "keys": [one.request.key for one in alone],
-            "fingerprints": [one.request.fingerprint for one in alone],
-            "request_ids": [one.request.id for one in alone],
-            "traceparents": [one.request.traceparent for one in alone],
-            "check": checks.FIRST_CHECK_SECONDS,
-        },
-    )
+    found = run_statement(_OPEN, {**columns(alone), "check": checks.FIRST_CHECK_SECONDS})
     made = {row[0] for row in found}
-    return [one.job_id in made for one in given]
+    return [one.job in made for one in given]
 
 
 _group = Group(_open_together, GATHER_SECONDS)

@@ -169,7 +169,7 @@ class Customer:
             if done(shown):
                 return shown
             time.sleep(pause)
-            pause = min(pause * 1.5, 1.0)
+            pause = min(pause * 1.5, 0.5)
         return None
 
     def _key(self) -> str:

@@ -45,9 +45,10 @@ class Mutant:
 
 
 _SCHEMA = "core/migrations/versions/0001_the_first_schema.py"
-_LIVE_PAYMENT = """    AND NOT EXISTS (SELECT FROM payments WHERE payments.order_id = orders.id AND payments.status IN
-        ('creating', 'requires_payment', 'requires_action', 'processing', 'unknown', 'needs_review') OFFSET 0)
-"""
+_LIVE_PAYMENT = (
+    "    AND NOT EXISTS (SELECT FROM payments WHERE payments.order_id = orders.id AND payments.status IN ({_LIVE})"
+    " OFFSET 0)\n"
+)
 _KNOWN_KEY = """    AND NOT EXISTS (SELECT FROM jobs WHERE jobs.account_id = given.account
         AND jobs.idempotency_scope = given.scope AND jobs.idempotency_key = given.key OFFSET 0)
 """

@@ -54,8 +54,8 @@ def _later() -> None:
     def _now_postgresql(element: object, compiler: SQLCompiler, **kw: Any) -> str:
         return f"(clock_timestamp() + interval '{HOURS} hours')"
 
+    moved_clock = f"(clock_timestamp() + interval '{HOURS} hours')"
     for module, name in ((checkouts, "_END"), (openings, "_OPEN")):
-        moved_clock = f"(clock_timestamp() + interval '{HOURS} hours')"
         vars(module)[name] = vars(module)[name].replace("statement_timestamp()", moved_clock)
 
     @compiles(database.now_plus, "postgresql")

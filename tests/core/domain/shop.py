@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, select
 
-from core.database import AnyRow, now, transaction
+from core.database import AnyRow, now, reading, transaction
 from core.domain import customers, jobs, leases, ledger, orders, payments, refunds
 from core.domain.customers import User
 from core.domain.jobs import Accepted, JobKind, Request
@@ -16,6 +17,7 @@ from core.domain.leases import Claim
 from core.domain.orders import Item, Order
 from core.domain.payments import Payment
 from core.domain.refunds import Refund
+from core.domain.schema import metadata
 from core.domain.settlement import intent_seen, refund_seen
 
 ACCOUNT = "acme"
@@ -32,6 +34,24 @@ def dying() -> Iterator[Connection]:
     with suppress(_Died), transaction() as conn:
         yield conn
         raise _Died
+
+
+@contextmanager
+def ignored(url: str, change: str) -> Iterator[None]:
+    """PostgreSQL does nothing of a kind of change, for example `UPDATE ON jobs`, and says nothing."""
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute("CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+        server.execute(f"CREATE TRIGGER ignored BEFORE {change} FOR EACH ROW EXECUTE FUNCTION nothing()".encode())
+        try:
+            yield
+        finally:
+            server.execute("DROP FUNCTION nothing() CASCADE")
+
+
+def everything() -> dict[str, list[Any]]:
+    """All rows of all tables."""
+    with reading() as conn:
+        return {table.name: sorted(map(repr, conn.execute(select(table)))) for table in metadata.sorted_tables}
 
 
 def customer(conn: Connection, email: str = "ada@example.com", account_id: str = ACCOUNT) -> User:
