@@ -65,6 +65,8 @@ class Operation:
     def __call__(self, **ids: str) -> Response:
         """Authorise, parse, and hand over to the view."""
         g.operation = self
+        # As they are stored and shown: SQLite compares letters, PostgreSQL does not.
+        ids = {name: value.lower() for name, value in ids.items()}
         given: dict[str, Any] = dict(ids)
         if self.scope is not None:
             given["caller"] = caller = authorise(self.scope, self.browser)

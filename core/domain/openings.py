@@ -80,7 +80,6 @@ def open_checkout(account_id: str, order_id: str, request: Request) -> Accepted 
     """
     if not is_postgresql() or not is_id(order_id):
         return None
-    order_id = order_id.lower()  # as it is stored and shown; two spellings are one order
     opening = _opening(account_id, order_id, request)
     if not _group.hand_in(opening):
         return None

@@ -53,6 +53,17 @@ def test_a_checkout_needs_no_body(shop: Shop, sent: dict[str, Any]) -> None:
     assert shop.client.post(f"/orders/{order_id}/checkout", headers=shop.auth, **sent).status_code == 202
 
 
+def test_an_order_is_the_same_in_capitals(shop: Shop) -> None:
+    order_id = shop.order()["id"]
+
+    first = shop.post(f"/orders/{order_id.upper()}/checkout").get_json()
+    second = shop.post(f"/orders/{order_id}/checkout").get_json()
+
+    assert first["order_id"] == order_id
+    assert first["job_id"] == second["job_id"]
+    assert shop.get(f"/jobs/{first['job_id'].upper()}").get_json()["order_id"] == order_id
+
+
 def test_a_checkout_takes_no_fields(shop: Shop) -> None:
     order_id = shop.order()["id"]
 

@@ -186,13 +186,6 @@ def test_an_id_that_is_none_is_left_to_the_long_way(order: Order) -> None:
     assert open_checkout(order.account_id, new_id(), asked()) is None
 
 
-def test_an_order_is_the_same_in_capitals(order: Order) -> None:
-    accepted = open_checkout(order.account_id, order.id.upper(), asked())
-    assert accepted is not None
-    assert accepted.order_id == order.id
-    assert open_checkout(order.account_id, order.id.upper(), asked()) is None
-
-
 def test_a_key_that_comes_meanwhile_undoes_all_of_them_and_each_tries_alone(order: Order) -> None:
     holder, neighbour = placed(), placed()
     with ThreadPoolExecutor(1) as others, transaction() as conn:
