@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+
+gc.set_threshold(50_000)  # the usual 700 make a sixth of the start looking for garbage among what was just imported
 
 
 def create_app() -> Any:

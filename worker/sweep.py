@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
+from celery.signals import worker_ready
 from kombu.exceptions import OperationalError
 
 from core import get_logger
@@ -19,6 +21,7 @@ from worker.app import app
 
 logger = get_logger(__name__)
 
+NAME, QUEUE = "maintenance.sweep", "maintenance"
 BATCH = 1_000
 """Rows per statement; a larger backlog waits for the next sweep."""
 IDS_PER_MESSAGE = 50
@@ -71,9 +74,23 @@ def send(kind: str, queue: str, ids: Sequence[str]) -> None:
     Raises:
         BrokerUnavailable: it may not have arrived.
     """
-    shown = f"{kind} x{len(ids)} {ids[0]}..{ids[-1]}"
+    _send(kind, queue, [list(ids)], f"{kind} x{len(ids)} {ids[0]}..{ids[-1]}")
+
+
+@worker_ready.connect(weak=False)
+def begin(**_: Any) -> None:
+    """Have a worker that takes sweeps start with one: its predecessor may have died with the latest in its hands."""
+    if QUEUE not in app.amqp.queues.consume_from:
+        return
     try:
-        app.send_task(kind, args=[list(ids)], queue=queue, argsrepr=shown, retry=False, ignore_result=True)
+        _send(NAME, QUEUE, [], "()")
+    except BrokerUnavailable as error:
+        logger.warning("no sweep at the start, beat's next tick brings one", extra={"reason": str(error)})
+
+
+def _send(task: str, queue: str, args: Sequence[object], shown: str) -> None:
+    try:
+        app.send_task(task, args=args, queue=queue, argsrepr=shown, retry=False, ignore_result=True)
     except (OperationalError, OSError, *_transport_errors()) as error:
         raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 

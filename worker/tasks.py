@@ -22,7 +22,7 @@ for _kind, _flow in FLOWS.items():
     _register(_kind, _flow)
 
 
-@app.task(name="maintenance.sweep")
+@app.task(name=sweep.NAME)
 def sweep_task() -> None:
     """Recover what was lost; beat sends this about every second, and twice does no harm."""
     try:

@@ -1,6 +1,6 @@
 """The product's programs as the harness runs them: the same code, with shorter periods and room for a few accidents.
 
-`celery -A tests.faults.programs worker`, `... beat`, and `granian tests.faults.programs:create_app`. The environment:
+`python -m tests.faults.commands worker`, `... beat`, and `granian tests.faults.programs:create_app`. The environment:
 FAULTS_PERIOD (seconds between reconciliations), FAULTS_HOURS (by which this machine's and the database's clocks are
 ahead), FAULTS_NAME (this program's), FAULTS_CLAIMS (file in which workers note who took what). An order with the
 metadata `poison` kills the worker that charges it. Workers and beats say READY when they work.

@@ -274,7 +274,7 @@ class World:
             how = ("--interface", "wsgi", "--factory", "--no-ws", "--blocking-threads", "32", "--log-level", "error")
             port = str(self.web_ports[int(name[4:])])
             return (*python, "granian", *how, "--host", "127.0.0.1", "--port", port, "tests.faults.programs:create_app")
-        celery = (*python, "celery", "--quiet", "-A", "tests.faults.programs")
+        celery = (*python, "tests.faults.commands")
         if kind == "beat":
             return (*celery, "beat")
         pool, count, queues = (*POOLS[self.plan.database], "payments,webhooks,statistics")

@@ -21,11 +21,12 @@ class CeleryWorker:
     Args:
         pool: `threads`, `gevent` or `prefork`.
         log: where it writes its log.
+        queues: which it serves, separated by commas; all of them without it.
         variables: settings on top of the environment.
     """
 
-    def __init__(self, pool: str, log: Path, **variables: str) -> None:
-        options = ["-P", pool, "-c", "4"]  # without -Q it serves every queue
+    def __init__(self, pool: str, log: Path, queues: str = "", **variables: str) -> None:
+        options = ["-P", pool, "-c", "4", *(["-Q", queues] if queues else [])]
         quiet = ["--without-gossip", "--without-mingle"]
         with log.open("ab") as output:
             self._process = subprocess.Popen(

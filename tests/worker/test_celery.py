@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.domain import jobs, payments
+from core.database import transaction
+from core.domain import jobs, leases, payments
 from core.domain.jobs import Accepted
 from tests.e2e import brokers
 from tests.worker.broker import celery_app
@@ -102,6 +103,27 @@ def test_a_worker_does_the_work_and_is_recovered_when_it_is_killed(
             assert len(stripe.intents()) == 1
             assert shop.row(paid.job_id).attempts >= 2
             assert second.stop() == 0
+
+
+@pytest.mark.usefixtures("broker_url")
+@pytest.mark.parametrize(
+    ("broker_url", "pool"),
+    [("filesystem", "threads"), ("redis", "gevent"), ("rabbitmq", "prefork")],
+    indirect=["broker_url"],
+)
+def test_a_worker_that_takes_sweeps_starts_with_one_and_waits_for_no_beat(
+    shop: Shop, tmp_path: Path, pool: str
+) -> None:
+    accepted = shop.enqueue(jobs.CANARY)
+    with transaction() as conn:
+        leases.claim(conn, jobs.CANARY.name, [accepted.job_id], seconds=-1)
+    log = tmp_path / "worker.log"
+    with CeleryWorker(pool, log, "payments,webhooks") as other:
+        hint(shop.checkout(shop.order(1050)))
+        eventually(lambda: shop.jobs_of(jobs.PAYMENT_CREATE)[0].attempts, f"it works: {log.read_text()}")
+        assert (shop.job(accepted.job_id).status, other.stop()) == (jobs.RUNNING, 0)
+    with CeleryWorker(pool, log, "maintenance"):
+        eventually(lambda: succeeded(shop, accepted), f"the lost job is done: {log.read_text()}")
 
 
 @pytest.mark.usefixtures("broker_url")

@@ -210,6 +210,27 @@ def test_a_database_that_is_away_is_told_to_the_caller(shop: Shop, monkeypatch: 
         sweep()
 
 
+# -- at a worker's start
+
+
+def test_only_a_worker_that_takes_sweeps_starts_with_one(broker: Broker) -> None:
+    broker.app.amqp.queues.select(["payments"])
+    sweep_module.begin()
+    assert broker.shown() == []
+    broker.app.amqp.queues.select(["maintenance"])
+    sweep_module.begin()
+    assert broker.shown() == ["()"]
+
+
+@pytest.mark.parametrize("url", NOWHERE)
+def test_a_start_without_a_broker_leaves_the_first_sweep_to_beat(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    use(monkeypatch, url)
+    sweep_module.begin()
+    assert "beat's next tick brings one" in caplog.text
+
+
 # -- newer versions
 
 
