@@ -3,7 +3,7 @@
 `python -m tests.faults.commands worker`, `... beat`, and `granian tests.faults.programs:create_app`. The environment:
 FAULTS_PERIOD (seconds between reconciliations), FAULTS_HOURS (by which this machine's and the database's clocks are
 ahead), FAULTS_NAME (this program's), FAULTS_CLAIMS (file in which workers note who took what). An order with the
-metadata `poison` kills the worker that charges it. Workers and beats say READY when they work.
+metadata `poison` kills the worker that charges it. All of them say READY when they work.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def create_app() -> Any:
     """The web's application."""
     import web
 
-    return web.create_app()
+    app = web.create_app()
+    _say_ready()
+    return app
 
 
 def _worker_app() -> Any:
