@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +99,7 @@ def ended_jobs(lines: list[Line]) -> Iterable[dict[str, Any]]:
 
 def percentile(seconds: Sequence[float], share: float) -> float | None:
     """The nearest-rank percentile of numbers, None of none."""
-    return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)] if seconds else None
+    return sorted(seconds)[ceil(share * len(seconds)) - 1] if seconds else None
 
 
 def unix(moment: str) -> float:

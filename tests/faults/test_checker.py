@@ -254,3 +254,4 @@ def test_percentiles_are_of_the_nearest_rank() -> None:
     assert percentile([], 0.5) is None
     assert percentile([1.0, 2.0, 3.0], 0.5) == 2.0
     assert percentile([1.0, 2.0, 3.0], 0.99) == 3.0
+    assert percentile([float(n) for n in range(1, 101)], 0.99) == 99.0
