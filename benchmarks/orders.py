@@ -16,65 +16,66 @@ SPARE_BYTES = 5 << 30
 SAMPLE = 10_000
 """Rows after which the size of the rest is known."""
 
-# A UUIDv7 of second `at`; `kind` and `number` take the place of its random bits.
-_FUNCTIONS = """
+# Everything about the orders that are made next, so that each id is computed once. An id is a UUIDv7 of its second;
+# its random bits depend on what it is for and on the order's number.
+_BATCH = """
 CREATE OR REPLACE FUNCTION pg_temp.id(kind text, number bigint, at double precision) RETURNS uuid
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT (lpad(to_hex((at * 1000)::bigint), 12, '0') || '7' || substr(md5(kind || number), 1, 3) || '8'
-            || substr(md5(kind || number), 4, 15))::uuid $$;
+    SELECT overlay(overlay(md5(kind || number) PLACING lpad(to_hex((at * 1000)::bigint), 12, '0') || '7' FROM 1 FOR 13)
+                   PLACING '8' FROM 17 FOR 1)::uuid $$;
+CREATE TEMPORARY TABLE IF NOT EXISTS batch (n bigint, made timestamptz, intent text, user_id uuid, order_id uuid,
+    payment_id uuid, job_id uuid, request_id uuid, transfer_id uuid);
+"""
+_FILL = """
+TRUNCATE batch;
+INSERT INTO batch
+SELECT n, to_timestamp(at), 'pi_own' || lpad(n::text, 20, '0'), pg_temp.id('user', n, at), pg_temp.id('order', n, at),
+       pg_temp.id('payment', n, at), pg_temp.id('job', n, at), pg_temp.id('request', n, at),
+       pg_temp.id('ledger', n, at)
+FROM (SELECT n, ({at})::float8 AS at FROM generate_series({first}::bigint, {last}::bigint) n) AS numbers;
+ANALYZE batch
 """
 _ACCOUNT = """
 INSERT INTO accounts (id, created_at) VALUES ('default', now()) ON CONFLICT DO NOTHING
 """
 _USERS = """
 INSERT INTO users (id, account_id, email, email_folded, full_name, stripe_customer_id, created_at)
-SELECT pg_temp.id('user', n, {at}), 'default', 'customer' || n || '@example.com', 'customer' || n || '@example.com',
-       'Ada Lovelace', 'cus_own' || n, to_timestamp({at}) FROM generate_series({first}, {last}) n
+SELECT user_id, 'default', 'customer' || n || '@example.com', 'customer' || n || '@example.com', 'Ada Lovelace',
+       'cus_own' || n, made FROM batch
 """
 _ORDERS = """
 INSERT INTO orders (id, account_id, user_id, status, disputed, currency, total, items, metadata, fingerprint,
     created_at)
-SELECT pg_temp.id('order', n, {at}), 'default', pg_temp.id('user', n, {at}), '{status}', false, 'usd', 1050,
-       '[{{"name": "book", "unit_amount": 1050, "quantity": 1}}]', '{{}}', repeat('0', 64), to_timestamp({at})
-FROM generate_series({first}, {last}) n
+SELECT order_id, 'default', user_id, '{status}', false, 'usd', 1050,
+       '[{{"name": "book", "unit_amount": 1050, "quantity": 1}}]', '{{}}', repeat('0', 64), made FROM batch
 """
 _PAYMENTS = """
 INSERT INTO payments (id, account_id, order_id, status, amount, currency, amount_received, epoch, epoch_at, params,
     payment_intent_id, charge_id, client_secret, test_mode, created_at, updated_at, check_at)
-SELECT pg_temp.id('payment', n, {at}), 'default', pg_temp.id('order', n, {at}), '{status}', 1050, 'usd', {received}, 0,
-       to_timestamp({at}), jsonb_build_object('amount', 1050, 'currency', 'usd', 'customer_id', 'cus_own' || n,
-       'metadata', jsonb_build_object('order_id', pg_temp.id('order', n, {at}), 'user_id', pg_temp.id('user', n, {at}),
-       'payment_id', pg_temp.id('payment', n, {at}), 'job_id', pg_temp.id('job', n, {at}))),
-       'pi_own' || lpad(n::text, 20, '0'), {charge}, 'pi_own' || lpad(n::text, 20, '0') || '_secret_bench', false,
-       to_timestamp({at}), to_timestamp({at}), now() + interval '1 day' FROM generate_series({first}, {last}) n
+SELECT payment_id, 'default', order_id, '{status}', 1050, 'usd', {received}, 0, made,
+       jsonb_build_object('amount', 1050, 'currency', 'usd', 'customer_id', 'cus_own' || n,
+       'metadata', jsonb_build_object('order_id', order_id, 'user_id', user_id, 'payment_id', payment_id,
+       'job_id', job_id)), intent, {charge}, intent || '_secret_bench', false, made, made, now() + interval '1 day'
+FROM batch
 """
 _JOBS = """
 INSERT INTO jobs (id, account_id, kind, queue, args, order_id, status, run_at, hint_at, hints, attempts, expiries,
     crashes, alone, idempotency_scope, idempotency_key, fingerprint, request_id, result, created_at, started_at,
     finished_at)
-SELECT pg_temp.id('job', n, {at}), 'default', 'payments.create', 'payments',
-       jsonb_build_object('order_id', pg_temp.id('order', n, {at}), 'payment_id', pg_temp.id('payment', n, {at})),
-       pg_temp.id('order', n, {at}), 'succeeded', to_timestamp({at}), to_timestamp({at} + 5), 1, 1, 0, 0, false,
-       'POST /orders/{{id}}/checkout', 'old-' || n, repeat('0', 64), pg_temp.id('request', n, {at})::text,
-       jsonb_build_object('order_id', pg_temp.id('order', n, {at}), 'total', 1050, 'currency', 'usd',
-       'client_secret', 'pi_own' || lpad(n::text, 20, '0') || '_secret_bench',
-       'payment_intent_id', 'pi_own' || lpad(n::text, 20, '0')), to_timestamp({at}), to_timestamp({at}),
-       to_timestamp({at}) FROM generate_series({first}, {last}) n
+SELECT job_id, 'default', 'payments.create', 'payments',
+       jsonb_build_object('order_id', order_id, 'payment_id', payment_id), order_id, 'succeeded', made,
+       made + interval '5 s', 1, 1, 0, 0, false, 'POST /orders/{{id}}/checkout', 'old-' || n, repeat('0', 64),
+       request_id::text, jsonb_build_object('order_id', order_id, 'total', 1050, 'currency', 'usd',
+       'client_secret', intent || '_secret_bench', 'payment_intent_id', intent), made, made, made FROM batch
 """
 _TIMELINE = """
-INSERT INTO job_events (job_id, at, what, data)
-SELECT pg_temp.id('job', n, {at}), to_timestamp({at}), 'succeeded', NULL FROM generate_series({first}, {last}) n
+INSERT INTO job_events (job_id, at, what, data) SELECT job_id, made, 'succeeded', NULL FROM batch
 """
 _LEDGER = """
 INSERT INTO ledger_transfers (id, account_id, order_id, kind, cause, currency, debit, credit, amount, posted_at)
-SELECT pg_temp.id('ledger', n, {at}), 'default', pg_temp.id('order', n, {at}), 'payment',
-       'pi_own' || lpad(n::text, 20, '0'), 'usd', 'stripe_balance', 'sales', 1050, to_timestamp({at})
-FROM generate_series({first}, {last}) n
+SELECT transfer_id, 'default', order_id, 'payment', intent, 'usd', 'stripe_balance', 'sales', 1050, made FROM batch
 """
-_TARGETS = """
-SELECT pg_temp.id('order', n, %(at)s), pg_temp.id('payment', n, %(at)s), 'pi_own' || lpad(n::text, 20, '0')
-FROM generate_series(%(first)s::bigint, %(last)s::bigint) n ORDER BY n
-"""
+_TARGETS = "SELECT order_id, payment_id, intent FROM batch ORDER BY n"
 OLD_BEGAN = 1_700_000_000
 """Unix time of the first old order; they come a second apart."""
 
@@ -90,7 +91,7 @@ class Orders:
         self._database = database
         self._next = 1
         self._old = 0
-        database.script(_FUNCTIONS)
+        database.script(_BATCH)
         # A loader of ours checks nothing that the server checks for others, and may take its time.
         database.script("SET statement_timeout = 0")
 
@@ -131,28 +132,25 @@ class Orders:
 
     def _made(self, count: int, statements: list[str], status: str) -> list[Target]:
         at = float(self._database.one("SELECT extract(epoch FROM date_trunc('second', now()))"))
-        first, last = self._next, self._next + count - 1
+        first, last = 10**9 + self._next, 10**9 + self._next + count - 1
         self._next += count
-        number = {"at": f"{at}::float8", "first": 10**9 + first, "last": 10**9 + last}
-        payment = {"received": 0, "charge": "NULL"}
+        self._database.script(_FILL.format(at=at, first=first, last=last))
         self._database.script(_ACCOUNT)
         for statement in statements:
             shown = "requires_payment" if statement is _PAYMENTS else status
-            self._database.script(statement.format(**number, **payment, status=shown))
-        found = self._database.rows(_TARGETS, {"at": at, "first": number["first"], "last": number["last"]})
+            self._database.script(statement.format(received=0, charge="NULL", status=shown))
         return [
             Target(order_id=str(order), payment_id=str(payment_id), intent_id=intent, amount=AMOUNT)
-            for order, payment_id, intent in found
+            for order, payment_id, intent in self._database.rows(_TARGETS)
         ]
 
     def _old_batch(self, count: int) -> None:
-        number = {"at": f"({OLD_BEGAN} + n)::float8", "first": self._old + 1, "last": self._old + count}
-        payment = {"received": AMOUNT, "charge": "'ch_own' || n"}
+        self._database.script(_FILL.format(at=f"{OLD_BEGAN} + n", first=self._old + 1, last=self._old + count))
         self._database.script("SET session_replication_role = replica")  # foreign keys hold by construction
         self._database.script(_ACCOUNT)
         for statement in (_USERS, _ORDERS, _PAYMENTS, _JOBS, _TIMELINE, _LEDGER):
             status = "succeeded" if statement is _PAYMENTS else "paid"
-            self._database.script(statement.format(**number, **payment, status=status))
+            self._database.script(statement.format(received=AMOUNT, charge="'ch_own' || n", status=status))
         self._database.script("SET session_replication_role = origin")
         self._old += count
 
