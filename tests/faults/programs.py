@@ -79,6 +79,9 @@ def create_app() -> Any:
 
 
 def _worker_app() -> Any:
+    for signalled in (worker_ready, beat_init):
+        signalled.connect(_say_ready, weak=False)  # first of all, so that what the product does then is its own time
+
     from core.domain import jobs
     from worker import app, flows, schedule
 
@@ -89,8 +92,6 @@ def _worker_app() -> Any:
     flows.FLOWS[jobs.PAYMENT_CREATE.name] = _deadly(flows.FLOWS[jobs.PAYMENT_CREATE.name])
     if "FAULTS_CLAIMS" in os.environ:
         vars(leases)["take"] = _noting(leases.take, Path(os.environ["FAULTS_CLAIMS"]), os.environ["FAULTS_NAME"])
-    for signalled in (worker_ready, beat_init):
-        signalled.connect(_say_ready, weak=False)
     return app
 
 
