@@ -19,8 +19,8 @@ LOST_ANSWERS = [
 ] + [{"kind": "reset_mid_body", "method": "POST", "match": "/v1/*s", "probability": 0.04}]
 REFUSALS = [
     {"kind": kind, "match": "/v1/*s", "when": "before", "probability": 0.08, **more}
-    for kind, more in (("in_use_409", {}), ("rate_limit_429", {"retry_after": 1}), ("unauthorized_401", {}))
-]
+    for kind, more in (("in_use_409", {}), ("rate_limit_429", {"retry_after": 1}), ("unauthorized_401", {"next": 3}))
+]  # each 401 holds everybody back for half a minute
 READS = [
     {"kind": kind, "method": "GET", "match": "/v1/*", "probability": 0.1, "seconds": 3.0}
     for kind in ("reset", "error_500", "timeout")
