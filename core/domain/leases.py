@@ -277,7 +277,9 @@ class Hint:
     job_id: str
     kind: str
     queue: str
-    alone: bool
+    alone: bool = False
+    lost: bool = False
+    """Its worker was lost, and this is the first hint since."""
 
 
 def due(conn: Connection, limit: int) -> list[Hint]:
@@ -285,8 +287,9 @@ def due(conn: Connection, limit: int) -> list[Hint]:
 
     The distance to the one after doubles from 2 s to 60 s, so that a backlog of any size causes no storm; from 1 s
     for a job that was taken before. One whose worker was lost is hinted by each sweep at first, or every 2 s if it must
-    run alone: the hint may have died with its reader, too. A job that a pause holds back is not hinted: it is looked at
-    again when the pause ends for it; unless the pause is that of one key: another process may have a better one.
+    run alone: the hint may have died with its reader, too, so the first one is marked, to be sent twice. A job that a
+    pause holds back is not hinted: it is looked at again when the pause ends for it; unless the pause is that of one
+    key: another process may have a better one.
     """
     wanted = (
         select(jobs.c.id)
@@ -309,9 +312,14 @@ def due(conn: Connection, limit: int) -> list[Hint]:
             hint_at=case((_paused(), pauses.ending(jobs.c.kind, jobs.c.id)), else_=now_plus(distance)),
             hints=jobs.c.hints + case((_paused(), 0), else_=1),
         )
-        .returning(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.expiries, _paused().label("paused"))
+        .returning(jobs.c.id, jobs.c.kind, jobs.c.queue, jobs.c.expiries, jobs.c.hints, _paused().label("paused"))
     )
-    return [Hint(row.id, row.kind, row.queue, row.expiries >= EXPIRIES_BEFORE_ALONE) for row in found if not row.paused]
+    return [_hint(row) for row in found if not row.paused]
+
+
+def _hint(row: Any) -> Hint:
+    alone = row.expiries >= EXPIRIES_BEFORE_ALONE
+    return Hint(row.id, row.kind, row.queue, alone, lost=row.expiries > 0 and not alone and row.hints == 1)
 
 
 def _widening(first: float, longest: float) -> ColumnElement[float]:

@@ -119,15 +119,25 @@ def test_it_spends_no_attempt(shop: Shop, broker: Broker) -> None:
 def test_the_job_of_a_lost_worker_is_taken_and_hinted(shop: Shop, broker: Broker) -> None:
     lost, held = claimed(shop, expired=True), claimed(shop, expired=False)
     assert sweep() == 1
-    assert broker.hinted() == [lost]
+    assert broker.hinted() == [lost, lost], "one copy may die with its reader"
     assert (shop.job(lost).status, shop.job(held).status) == (jobs.QUEUED, jobs.RUNNING)
 
 
+def test_a_lost_job_is_hinted_twice_once_and_a_suspect_never(shop: Shop, broker: Broker) -> None:
+    lost = claimed(shop, expired=True)
+    assert (sweep(), broker.hinted()) == (1, [lost, lost])
+    shop.make_due()
+    assert (sweep(), broker.hinted()) == (1, [lost])
+    with transaction() as conn:
+        leases.claim(conn, jobs.CANARY.name, [lost], seconds=-1)
+    assert (sweep(), broker.hinted()) == (1, [lost]), "a copy would have two processes emptied for it"
+
+
 def test_sweeps_that_race_hint_each_job_once(shop: Shop, broker: Broker) -> None:
-    ids = due(shop, 120) + [claimed(shop, expired=True) for _ in range(5)]
-    assert sum(race(4, lambda _: sweep())) == len(ids)
-    assert sorted(broker.hinted()) == sorted(ids)
-    assert {shop.row(job_id).expiries for job_id in ids[120:]} == {1}
+    ids, lost = due(shop, 120), [claimed(shop, expired=True) for _ in range(5)]
+    assert sum(race(4, lambda _: sweep())) == len(ids) + len(lost)
+    assert sorted(broker.hinted()) == sorted(ids + lost + lost)
+    assert {shop.row(job_id).expiries for job_id in lost} == {1}
 
 
 # -- what dies
