@@ -7,7 +7,8 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutdown, worker_shutting_down
 
-from core import database, logs, monitor, settings
+from core import database, logs, monitor, payment, settings
+from core.domain import jobs
 from worker import runner
 
 settings.start()
@@ -32,6 +33,8 @@ def _size(sender: Any, **_: Any) -> None:
     cap = sender.concurrency if shared else 1  # a prefork child runs one message at a time
     runner.configure(cap, settings.load().lease_seconds)
     database.configure(min(cap, POOL_CONNECTIONS) + 2)
+    if any(kind.queue in app.amqp.queues.consume_from for kind in jobs.KINDS.values() if kind.needs_stripe):
+        payment.fingerprint()  # loads the SDK now: the first jobs, perhaps a lost worker's, would wait half a second
 
 
 @worker_process_init.connect(weak=False)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +47,22 @@ def test_the_pool_sizes_the_cap_and_the_cap_the_connections(
 ) -> None:
     assert started(pool, concurrency).slots.cap == cap
     assert database._pool_size == connections
+
+
+@pytest.mark.parametrize(("queues", "loaded"), [("payments,maintenance", True), ("maintenance,statistics", False)])
+def test_a_worker_loads_the_sdk_before_it_takes_jobs_that_need_it(queues: str, loaded: bool) -> None:
+    script = f"""
+import sys
+from celery.signals import worker_init
+from tests.worker.test_app import Starting
+from worker.app import app
+app.amqp.queues.select({queues.split(",")})
+worker_init.send(sender=Starting("threads", 2))
+print("stripe" in sys.modules)
+"""
+    environment = {**os.environ, "STRIPE_ENABLED": "true", "STRIPE_SECRET_KEY": "sk_test_1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(loaded)
 
 
 def test_leases_are_a_minute_long_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
