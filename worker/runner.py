@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +27,9 @@ from worker.work import Batched, Work
 logger = get_logger(__name__)
 
 Flow = Callable[[Work], None]
+
+DATABASE_LOOKS = (0.2, 0.8)
+"""Seconds between two tries to put a job back while the database is away."""
 
 
 class Runner:
@@ -172,12 +176,13 @@ def attempt(
     ):
         work = Work(claim, crumbs, lease_seconds, began, loaded, stopping)
         try:
-            _outcome(work, flow)
+            try:
+                _outcome(work, flow)
+            except DatabaseUnavailable as error:
+                _put_back_later(work, error.detail, stopping)
             crash_point("runner.ended")
         except Fenced:
             logger.warning("replaced: the lease ran out and this attempt wrote nothing")
-        except DatabaseUnavailable as error:
-            logger.warning("the outcome could not be written, the lease will run out", extra={"reason": error.detail})
         except Exception as error:
             monitor.capture_exception(error, context={"job_id": claim.job_id, "kind": claim.kind})
             logger.exception("the outcome could not be written, the lease will run out")
@@ -211,6 +216,24 @@ def _put_back(
     logger.info("job put back", extra={"reason": detail, "delay": round(chosen, 3)})
     with work.again(chosen, detail, spends_attempt):
         pass
+
+
+def _put_back_later(work: Work, detail: str, stopping: Stopping | None) -> None:
+    """Put the job back once the database is there again: until a lease runs out takes much longer than a restart.
+
+    Whether the outcome was written is unknown. If it was, the lease's token is gone, and so nothing is put back.
+    """
+    logger.warning("the outcome could not be written, the job waits for the database", extra={"reason": detail})
+    while work.seconds_left > 0 and not (stopping and stopping.is_set()):
+        time.sleep(random.uniform(*DATABASE_LOOKS))  # noqa: S311 - spreads those who wait, decides nothing
+        try:
+            _put_back(work, detail)
+        except DatabaseUnavailable:
+            continue
+        except Fenced:
+            logger.info("the outcome was written after all, or somebody else has the job")
+        return
+    logger.warning("the database stayed away, the lease will run out")
 
 
 def _refused(work: Work, error: PaymentThrottled | PaymentMisconfigured) -> None:

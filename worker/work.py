@@ -155,9 +155,15 @@ class Work:
             yield conn
         self.ended = True
 
+    @property
+    def seconds_left(self) -> float:
+        """How long the lease is surely still ours; below 0 it may be somebody else's."""
+        return self._leased_until - time.monotonic()
+
     def _leased_at(self, began: float) -> None:
+        self._leased_until = began + self._lease_seconds
         held_back = min(NETWORK_CALL_SECONDS + SPARE_SECONDS, self._lease_seconds * MOST_HELD_BACK)
-        self._last_call_at = began + self._lease_seconds - held_back
+        self._last_call_at = self._leased_until - held_back
 
     def _notes(self) -> list[Note]:
         claimed = Note("claimed", {"attempt": self.claim.attempt}, self.claim.claimed_at)

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, Timer
 
 import pytest
 from sqlalchemy import update
 
 from core import logs, monitor
-from core.database import now_plus, reading, transaction
+from core.database import DatabaseUnavailable, now_plus, reading, transaction
 from core.domain import jobs, leases, orders, pauses
 from core.domain.jobs import JobKind
 from core.domain.leases import CRASHES_BEFORE_QUARANTINE, EXPIRIES_BEFORE_ALONE
@@ -633,21 +633,54 @@ def test_a_database_that_is_away_for_a_moment_puts_the_job_back(shop: Shop, monk
     assert (job.status, job.attempts) == (jobs.QUEUED, 1)
 
 
-def test_an_outcome_that_cannot_be_written_leaves_the_job_to_its_lease(
+def without_database(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Take the database away, and bring it back later."""
+    url = os.environ["DATABASE_URL"]
+    monkeypatch.setenv("DATABASE_URL", AWAY)
+    Timer(seconds, monkeypatch.setenv, ("DATABASE_URL", url)).start()
+
+
+def test_an_outcome_that_cannot_be_written_puts_the_job_back_when_the_database_is_there_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def flow(work: Work) -> None:
+        without_database(monkeypatch, 0.5)
+        succeed(work)
+
+    job = shop.job(one(shop, flow))
+    assert (job.status, job.attempts) == (jobs.QUEUED, 1)
+    assert shop.row(job.id).expiries == 0, "its worker was there all the time"
+    assert "waits for the database" in caplog.text
+
+
+def test_an_outcome_that_was_written_although_it_seemed_lost_stays(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flow(work: Work) -> None:
+        succeed(work)
+        without_database(monkeypatch, 0.5)
+        raise DatabaseUnavailable("the answer to the commit was lost")
+
+    assert shop.job(one(shop, flow)).status == jobs.SUCCEEDED
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+def test_a_database_that_stays_away_leaves_the_job_to_its_lease(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stopping: bool
+) -> None:
     url = os.environ["DATABASE_URL"]
+    shop.runner.lease_seconds = 60.0 if stopping else 1.0
 
     def flow(work: Work) -> None:
         monkeypatch.setenv("DATABASE_URL", AWAY)
+        if stopping:
+            shop.runner.stopping.set()  # who stops it will not wait for the database
         succeed(work)
 
     job_id = one(shop, flow)
     monkeypatch.setenv("DATABASE_URL", url)
     assert shop.job(job_id).status == jobs.RUNNING
-    assert "could not be written" in caplog.text
+    assert "the lease will run out" in caplog.text
     assert shop.recover() == [job_id]
-    shop.runner.run(KIND, [job_id], succeed)
+    Runner(4).run(KIND, [job_id], succeed)
     assert shop.job(job_id).status == jobs.SUCCEEDED
 
 
