@@ -8,13 +8,14 @@ to the job's end, with all of that and whatever else hit the job on its way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from core.domain.leases import EXPIRIES_BEFORE_ALONE
 from tests.faults.history import FAULT, HEALED, Line, answered
 from tests.faults.presence import Span, one_program, outages, overlap
 
@@ -27,10 +28,14 @@ class Claimed(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """Seconds of one job: T as it is promised, and the whole time to its end."""
+    """Seconds after one loss: T as it is promised, and the whole time to the job's end.
+
+    `alone`: the job had lost the worker before this one, too, and waits for one to itself by design.
+    """
 
     promised: float
     whole: float
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,9 @@ def read_claims(file: Path) -> dict[str, list[Claimed]]:
 
 
 def recoveries(lines: list[Line], lease_seconds: float, evidence: Evidence) -> list[Recovery]:
-    """One per job that a fault held up.
+    """One for each time that a fault held a job up.
 
-    A job whose lease ran out counts from the first fault that hit its last worker while it had the job; without one
+    A job whose lease ran out counts from the first fault that hit its worker while it had the job; without one
     (its worker killed itself) from the moment when that worker took it. A job that was open when an outage ended was
     held up by it, and counts from that end.
 
@@ -74,11 +79,10 @@ def recoveries(lines: list[Line], lease_seconds: float, evidence: Evidence) -> l
     spans = [*evidence.gaps, *outages(lines)]
     found = []
     for job in ended_jobs(lines):
-        held_up, end = _held_up(job, broken, healed, evidence, lease_seconds), unix(job["finished_at"])
-        if held_up is not None:
-            begin, after = held_up
+        end = unix(job["finished_at"])
+        for begin, after, alone in _held_up(job, broken, healed, evidence, lease_seconds):
             again = min([end, *(claim.at for claim in evidence.claims.get(job["id"], ()) if claim.at > after)])
-            found.append(Recovery(again - begin - overlap(spans, begin, again), end - begin))
+            found.append(Recovery(again - begin - overlap(spans, begin, again), end - begin, alone))
     return found
 
 
@@ -109,18 +113,22 @@ def unix(moment: str) -> float:
 
 def _held_up(
     job: dict[str, Any], broken: list[Line], healed: list[float], evidence: Evidence, lease_seconds: float
-) -> tuple[float, float] | None:
-    """What the job's recovery counts from, and after when a worker may have had it again."""
-    expiries = [unix(line["at"]) for line in job["timeline"] if line["what"] == "lease expired"]
-    if expiries:
-        return _lost(job["id"], expiries[-1], broken, evidence, lease_seconds), expiries[-1]
+) -> Iterator[tuple[float, float, bool]]:
+    """What each recovery counts from, after when a worker may have had the job again, and whether it must run alone."""
+    before = 0.0
+    for line in job["timeline"]:
+        if line["what"] == "lease expired":
+            expired, times = unix(line["at"]), (line.get("data") or {}).get("times", 1)
+            claims = [claim for claim in evidence.claims.get(job["id"], ()) if before < claim.at < expired]
+            taken = claims[-1] if claims else Claimed(expired - lease_seconds, "worker")
+            yield _lost(taken, expired, broken), expired, times >= EXPIRIES_BEFORE_ALONE
+            before = expired
     outages_ended = [at for at in healed if unix(job["created_at"]) <= at <= unix(job["finished_at"])]
-    return (outages_ended[-1], outages_ended[-1]) if outages_ended else None
+    if outages_ended and not before:
+        yield outages_ended[-1], outages_ended[-1], False
 
 
-def _lost(job_id: str, expired: float, broken: list[Line], evidence: Evidence, lease_seconds: float) -> float:
-    claims = [claim for claim in evidence.claims.get(job_id, ()) if claim.at < expired]
-    taken = claims[-1] if claims else Claimed(expired - lease_seconds, "worker")
+def _lost(taken: Claimed, expired: float, broken: list[Line]) -> float:
     hits = [line["at"] for line in broken if taken.at <= line["at"] <= expired and _hits(line, taken.worker)]
     return min(hits, default=taken.at)
 

@@ -53,10 +53,13 @@ class Row:
         """The row, and below it what went wrong and how to see it again."""
         counts = " ".join(f"{self.result.count(letter):>3}" for letter in "LCROF")
         p50, p99, whole = self.result.recovered(0.5), self.result.recovered(0.99), self.result.waited(0.99)
-        times = f"{_seconds(p50):>7} {_seconds(p99):>7} {len(self.result.recovery):>5} {_seconds(whole):>7}"
+        times = f"{_seconds(p50):>7} {_seconds(p99):>7} {self.result.held_up():>5} {_seconds(whole):>7}"
         rate = f"{self.result.rate:>6.1f}"
         lines = [f"{self.name:34} {self.where:22} {self.result.operations:>6} {counts} {times} {rate}"]
         lines += [f"    T is longer than {self.result.limit:g} s"] if self.late else []
+        if twice := self.result.held_up(alone=True):
+            p99 = _seconds(self.result.recovered(0.99, alone=True))
+            lines.append(f"    note: {twice} had lost two workers in a row and had one to themselves after {p99} (p99)")
         lines += [f"    note: {note}" for note in self.result.notes]
         lines += [f"    proves nothing: {reason}" for reason in self.result.broken]
         if not self.holds:
@@ -108,7 +111,7 @@ def _markdown(row: Row) -> str:
     result = row.result
     about = (row.name if row.holds else f"**{row.name}**", row.where, f"{result.operations:,}")
     counts = [str(result.count(letter)) for letter in "LCROF"]
-    times = (_seconds(result.recovered(0.5)), _seconds(result.recovered(0.99)), str(len(result.recovery)))
+    times = (_seconds(result.recovered(0.5)), _seconds(result.recovered(0.99)), str(result.held_up()))
     return "| " + " | ".join((*about, *counts, *times, _seconds(result.waited(0.99)), f"{result.rate:.1f}")) + " |"
 
 

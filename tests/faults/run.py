@@ -60,7 +60,7 @@ class Result:
     def of(cls, shown: dict[str, Any]) -> Self:
         """The result that another process showed."""
         violations = [Violation.parse(text) for text in shown["violations"]]
-        recovery = [Recovery(*pair) for pair in shown["recovery"]]
+        recovery = [Recovery(*one) for one in shown["recovery"]]
         return cls(
             shown["operations"], shown["seconds"], violations, recovery, shown["notes"], shown["broken"], shown["limit"]
         )
@@ -78,9 +78,17 @@ class Result:
             max(one.limit for one in results),
         )
 
-    def recovered(self, share: float) -> float | None:
-        """The percentile of T, in seconds; None when nothing was held up."""
-        return percentile([one.promised for one in self.recovery], share)
+    def recovered(self, share: float, alone: bool = False) -> float | None:
+        """The percentile of T, in seconds; None when nothing was held up.
+
+        Args:
+            alone: of those that had lost two workers in a row, instead of the others.
+        """
+        return percentile([one.promised for one in self.recovery if one.alone == alone], share)
+
+    def held_up(self, alone: bool = False) -> int:
+        """How many there are."""
+        return sum(one.alone == alone for one in self.recovery)
 
     def waited(self, share: float) -> float | None:
         """The percentile of the whole times to the end of the job, in seconds."""
@@ -91,9 +99,10 @@ class Result:
         letters = {letter: self.count(letter) for letter in "LCROF"}
         return {
             "operations": self.operations, "seconds": round(self.seconds, 1), "rate": round(self.rate, 1), **letters,
-            "held_up": len(self.recovery), "recovery_p50": self.recovered(0.5), "recovery_p99": self.recovered(0.99),
+            "held_up": self.held_up(), "recovery_p50": self.recovered(0.5), "recovery_p99": self.recovered(0.99),
+            "alone": self.held_up(alone=True), "alone_p99": self.recovered(0.99, alone=True),
             "whole_p50": self.waited(0.5), "whole_p99": self.waited(0.99),
-            "recovery": [[round(seconds, 3) for seconds in one] for one in self.recovery],
+            "recovery": [[round(promised, 3), round(whole, 3), alone] for promised, whole, alone in self.recovery],
             "limit": self.limit,
             "violations": list(map(str, self.violations)), "notes": self.notes, "broken": self.broken,
         }  # fmt: skip

@@ -183,7 +183,8 @@ BEGAN = 1767225600.0
 
 def looked(created: int, finished: int, *expired: int) -> Told:
     at = "2026-01-01T00:00:{:02d}.000Z".format
-    timeline = [{"what": "lease expired", "at": at(second)} for second in expired]
+    timeline = [{"what": "lease expired", "at": at(second), "data": {"times": times}}
+                for times, second in enumerate(expired, 1)]  # fmt: skip
     job = {"id": "j1", "created_at": at(created), "finished_at": at(finished), "timeline": timeline}
     return Told().told("final", 200, job, kind="job", id="j1")
 
@@ -208,9 +209,14 @@ def test_a_job_whose_worker_killed_itself_counts_from_its_claim() -> None:
     assert recoveries(looked(8, 16, 14).lines, 4.0, evidence((10, "worker-0"))) == [Recovery(6.0, 6.0)]
 
 
-def test_a_job_that_was_hit_again_recovered_when_a_worker_had_it_and_its_whole_time_is_known() -> None:
+def test_a_job_that_was_hit_again_recovered_each_time_and_the_second_time_for_itself() -> None:
     shown = evidence((5, "worker-0"), (10, "worker-0"), (15, "worker-1"), (18, "worker-1"))
-    assert recoveries(looked(4, 20, 9, 14).lines, 4.0, shown) == [Recovery(5.0, 10.0)]
+    assert recoveries(looked(4, 20, 9, 14).lines, 4.0, shown) == [Recovery(5.0, 15.0), Recovery(5.0, 10.0, alone=True)]
+
+
+def test_a_claim_that_nobody_noted_is_not_taken_for_the_one_before() -> None:
+    shown = evidence((5, "worker-0"), (17, "worker-1"))
+    assert recoveries(looked(4, 20, 9, 14).lines, 4.0, shown)[1] == Recovery(7.0, 10.0, alone=True)
 
 
 def test_the_time_in_which_nobody_could_work_is_no_recovery() -> None:
