@@ -58,8 +58,10 @@ class Row:
         lines = [f"{self.name:34} {self.where:22} {self.result.operations:>6} {counts} {times} {rate}"]
         lines += [f"    T is longer than {self.result.limit:g} s"] if self.late else []
         if twice := self.result.held_up(alone=True):
-            p99 = _seconds(self.result.recovered(0.99, alone=True))
-            lines.append(f"    note: {twice} had lost two workers in a row and had one to themselves after {p99} (p99)")
+            longest = _seconds(self.result.recovered(0.99, alone=True))
+            lines.append(
+                f"    note: {twice} had lost two workers in a row and had one to themselves after {longest} (p99)"
+            )
         lines += [f"    note: {note}" for note in self.result.notes]
         lines += [f"    proves nothing: {reason}" for reason in self.result.broken]
         if not self.holds:
