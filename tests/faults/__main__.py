@@ -39,7 +39,7 @@ def main() -> int:
         f"{len(table) - len(bad)} of {len(table)} rows hold, T is too long in {len(late)}; results: {results}",
         flush=True,
     )
-    if rows and not bad and not options.keep:
+    if rows and not bad and not late and not options.keep:
         _sweep_up(folder)
     return 1 if bad or not rows else 0
 
@@ -79,6 +79,8 @@ def _rows(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
 def _sweep_up(folder: Path) -> None:
     for kept in folder.glob("*/"):
         shutil.rmtree(kept, ignore_errors=True)
+    if not any(folder.iterdir()):  # the results are elsewhere
+        folder.rmdir()
 
 
 def _options() -> argparse.Namespace:
@@ -96,7 +98,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--skip", nargs="+", default=[], help="of everything, not the parts whose names begin so")
     parser.add_argument("--out", type=Path, help="folder for the parts' results: what holds there is not run again")
     parser.add_argument("--results", type=Path, help="file for the figures as JSON, and beside it a table")
-    parser.add_argument("--keep", action="store_true", help="keep logs and histories of runs that held, too")
+    parser.add_argument("--keep", action="store_true", help="keep logs and histories of good runs, too")
     return parser.parse_args()
 
 
