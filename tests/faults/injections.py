@@ -208,9 +208,10 @@ def clock_jump(run: Run) -> None:
     world.end(*names)
     run.history.fault("sleep", "all programs")
     run.jump_clock(DAY_HOURS)
+    world.presence.ahead = DAY_HOURS * 3600
     world.start(*names, FAULTS_HOURS=str(DAY_HOURS))
     run.plan_stripe()
-    run.history.healed("sleep", "all programs", ahead=DAY_HOURS * 3600)
+    run.history.healed("sleep", "all programs", ahead=world.presence.ahead)
 
 
 MEDLEY_SECONDS = 3.0

@@ -21,6 +21,8 @@ class Presence:
     """What is known about the programs; thread-safe."""
 
     def __init__(self) -> None:
+        self.ahead = 0.0
+        """Seconds by which the programs' clocks are ahead of ours."""
         self._news: list[News] = []
         self._lock = threading.Lock()
 
@@ -46,7 +48,7 @@ class Presence:
 
     def _note(self, name: str, there: bool) -> None:
         with self._lock:
-            self._news.append((time.time(), name, there))
+            self._news.append((time.time() + self.ahead, name, there))
 
 
 def gaps(news: Iterable[News]) -> list[Span]:
