@@ -10,12 +10,14 @@ from celery.signals import setup_logging, worker_init, worker_process_init, work
 from core import database, logs, monitor, payment, settings
 from core.domain import jobs
 from worker import runner
+from worker.events import EventsTogether
 
 settings.start()
 monitor.start()  # before the tasks are built: only then does its Celery integration see them
 
 app = Celery("counterfoil", include=["worker.tasks"], amqp="worker.broker:AMQP")
 app.config_from_object("celeryconfig")
+app.steps["consumer"].add(EventsTogether)
 
 POOL_CONNECTIONS = 12
 """A job holds a connection only inside its short transactions, so a process needs fewer than jobs in flight; those

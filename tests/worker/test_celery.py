@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
+from celery import Celery
 
 from core.database import transaction
 from core.domain import jobs, leases, payments
@@ -103,6 +107,55 @@ def test_a_worker_does_the_work_and_is_recovered_when_it_is_killed(
             assert len(stripe.intents()) == 1
             assert shop.row(paid.job_id).attempts >= 2
             assert second.stop() == 0
+
+
+@pytest.mark.usefixtures("broker_url")
+@pytest.mark.parametrize(
+    ("broker_url", "pool"),
+    [("filesystem", "threads"), ("redis", "gevent"), ("rabbitmq", "threads"), ("redis", "prefork")],
+    indirect=["broker_url"],
+)
+def test_flower_hears_of_every_task_in_few_messages(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pool: str
+) -> None:
+    log = tmp_path / "worker.log"
+    with listening(celery_app(monkeypatch, os.environ["BROKER_URL"])) as heard, CeleryWorker(pool, log) as worker:
+        eventually(lambda: "worker-online" in heard, f"it starts: {log.read_text()}")
+        easy = [shop.enqueue(jobs.CANARY) for _ in range(20)]
+        for one in easy:
+            hint(one)
+        told = ("task-received", "task-started", "task-succeeded")
+        eventually(lambda: min(heard[what] for what in told) >= len(easy), f"{heard}")
+        assert heard["messages of several"]
+        assert worker.stop() == 0
+
+
+@contextmanager
+def listening(app: Celery) -> Iterator[Counter[str]]:
+    """Count the workers' events by type, and the messages that carry more than one."""
+    heard, done = Counter[str](), Event()
+
+    def listen() -> None:
+        with app.connection_for_read() as connection:
+            receiver = app.events.Receiver(connection, handlers={"*": lambda event: heard.update([event["type"]])})
+            one_by_one = receiver._receive
+
+            def noted(body: object, message: object) -> None:
+                heard.update(["messages of several"] if isinstance(body, list) and len(body) > 1 else [])
+                one_by_one(body, message)
+
+            receiver._receive = noted
+            while not done.is_set():
+                with suppress(TimeoutError):
+                    receiver.capture(limit=None, timeout=1, wakeup=False)
+
+    listener = Thread(target=listen)
+    listener.start()
+    try:
+        yield heard
+    finally:
+        done.set()
+        listener.join()
 
 
 @pytest.mark.usefixtures("broker_url")
