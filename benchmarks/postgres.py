@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -93,18 +93,15 @@ class Database:
 @contextmanager
 def fresh(server: str, purpose: str) -> Iterator[Database]:
     """A database of its own, dropped at the end."""
-    name = sql.Identifier(f"counterfoil_bench_{os.getpid()}_{purpose}")
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
-    try:
-        database = Database(_of(server, f"counterfoil_bench_{os.getpid()}_{purpose}"))
-        try:
+    name = f"counterfoil_bench_{os.getpid()}_{purpose}"
+    try:  # Ctrl-C may come right after its creation, too
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        with closing(Database(_of(server, name))) as database:
             yield database
-        finally:
-            database.close()
     finally:
         with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def facts(server: str) -> dict[str, str]:

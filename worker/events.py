@@ -1,7 +1,7 @@
 """Flower's news of tasks, several in one message.
 
-Celery does this by itself only in its own event loop, which prefork has and threads and greenlets have not: there each
-of a task's three events is a message that the task waits for.
+Celery does this by itself only in its own event loop, which gevent and the embedded broker do not have: there each of a
+task's three events is a message that the task waits for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from celery.worker.consumer.events import Events
 from kombu.common import ignore_errors
 
 EVERY_SECONDS = 0.25
-"""Celery sends them earlier when there are 24."""
+MOST = 10_000
+"""Events after which a task sends them itself; with Celery's 24 many a task would wait for that, too."""
 
 
 class EventsTogether(bootsteps.StartStopStep):
@@ -22,24 +23,46 @@ class EventsTogether(bootsteps.StartStopStep):
     requires = (Events,)
 
     def __init__(self, consumer: Any, **options: Any) -> None:
-        self._repeated: Any = None
+        self._dispatcher: Any = None
+        self._connected = False
         super().__init__(consumer, **options)
 
     def start(self, consumer: Any) -> None:
         """From now on, keep the events of tasks and send them every now and then."""
         if consumer.hub:
             return
-        consumer.event_dispatcher.buffer_group = frozenset({"task"})
-        self._repeated = consumer.timer.call_repeatedly(EVERY_SECONDS, consumer.event_dispatcher.flush)
+        before, dispatcher = self._dispatcher, consumer.event_dispatcher
+        dispatcher.buffer_group, dispatcher.buffer_limit = frozenset({"task"}), MOST
+        if (
+            before is not None
+        ):  # what came while there was no connection; Celery carries over only what it tried to send
+            for group, events in vars(before)["_group_buffer"].items():
+                vars(dispatcher)["_group_buffer"][group].extend(events)
+        self._dispatcher, self._connected = dispatcher, True
+        self._send_and_go_on(consumer, dispatcher)
 
-    def stop(self, consumer: Any) -> None:
+    def close(self, consumer: Any) -> None:
+        """The worker is asked to stop: send what there is while Flower still counts it among the living."""
+        self._send(consumer)
+
+    def stop(self, _: Any) -> None:
         """Leave the connection alone: it may be the one that broke."""
-        if self._repeated is not None:
-            consumer.timer.cancel(self._repeated)
-            self._repeated = None
+        self._connected = False
 
     def shutdown(self, consumer: Any) -> None:
-        """Send what is left."""
-        self.stop(consumer)
-        if consumer.event_dispatcher:
-            ignore_errors(consumer, consumer.event_dispatcher.flush)
+        """Send what the last tasks said."""
+        self._connected = False
+        self._send(consumer)
+
+    def _send(self, consumer: Any) -> None:
+        if self._dispatcher is not None:
+            ignore_errors(consumer, self._dispatcher.flush, errors=False)
+
+    def _send_and_go_on(self, consumer: Any, dispatcher: Any) -> None:
+        # Not `call_repeatedly`: gevent's timer cannot cancel it once it has been called.
+        if not self._connected or self._dispatcher is not dispatcher:
+            return
+        try:
+            dispatcher.flush(errors=False)  # what could not be sent before is sent with the next connection
+        finally:
+            consumer.timer.call_after(EVERY_SECONDS, self._send_and_go_on, (consumer, dispatcher))

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from core import get_logger, logs, monitor, monitoring, payment
@@ -22,14 +23,14 @@ from worker.backoff import backoff, no_sooner
 from worker.crew import Countdown, Crew
 from worker.slots import Slots
 from worker.stopping import Stopping
-from worker.work import Batched, Work
+from worker.work import STOPPING_SECONDS, Batched, Work
 
 logger = get_logger(__name__)
 
 Flow = Callable[[Work], None]
 
-DATABASE_LOOKS = (0.2, 0.8)
-"""Seconds between two tries to put a job back while the database is away."""
+FIRST_LOOK, LONGEST_LOOK = 0.5, 3.0
+"""Seconds, on average, until what the database did not take is written again; half as many more each time."""
 
 
 class Runner:
@@ -176,64 +177,91 @@ def attempt(
     ):
         work = Work(claim, crumbs, lease_seconds, began, loaded, stopping)
         try:
-            try:
-                _outcome(work, flow)
-            except DatabaseUnavailable as error:
-                _put_back_later(work, error.detail, stopping)
+            end = _outcome(work, flow)
+            if end is not None:
+                _write(end, work, stopping or Stopping())
             crash_point("runner.ended")
         except Fenced:
             logger.warning("replaced: the lease ran out and this attempt wrote nothing")
+        except DatabaseUnavailable as error:
+            logger.warning("the outcome could not be written, the lease will run out", extra={"reason": error.detail})
         except Exception as error:
             monitor.capture_exception(error, context={"job_id": claim.job_id, "kind": claim.kind})
             logger.exception("the outcome could not be written, the lease will run out")
 
 
-def _outcome(work: Work, flow: Flow) -> None:
+End = Callable[[], None]
+"""Writes an attempt's end in one transaction."""
+
+
+def _outcome(work: Work, flow: Flow) -> End | None:
+    """Run the flow; returns what is left to write, None if it ended the job itself."""
     try:
         flow(work)
         if not work.ended:
             raise RuntimeError(f"the flow of {work.claim.kind} left its job open")
     except Fenced:
         raise
-    except (PaymentThrottled, PaymentMisconfigured) as error:
-        _refused(work, error)
-    except Retryable as error:
-        _put_back(work, error.detail, error.delay, error.spends_attempt, error.exact)
-    except Uncertain as error:
-        _put_back(work, error.detail)
-    except Permanent as error:
-        logger.info("job failed", extra={"reason": error.detail, "type": error.type})
-        with work.fail(error):
-            pass
-    except Exception as error:  # noqa: BLE001 - whatever else it is, it is a bug: count it, then quarantine
-        _crashed(work, error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it decides how the attempt ends
+        return _end_of(work, error)
+    return None
+
+
+def _end_of(work: Work, error: Exception) -> End:
+    if isinstance(error, PaymentThrottled | PaymentMisconfigured):
+        return partial(_refused, work, error)
+    if isinstance(error, Retryable):
+        interrupted = isinstance(error, DatabaseUnavailable)
+        return partial(
+            _put_back, work, error.detail, error.delay, error.spends_attempt, error.exact, interrupted=interrupted
+        )
+    if isinstance(error, Uncertain):
+        return partial(_put_back, work, error.detail)
+    if isinstance(error, Permanent):
+        return partial(_failed, work, error)
+    # Whatever else it is, it is a bug: count it, then quarantine.
+    monitor.capture_exception(error, context={"job_id": work.claim.job_id, "kind": work.claim.kind})
+    logger.error("a bug stopped the job", exc_info=error, extra={"crashes": work.claim.crashes + 1})
+    return partial(_crashed, work, type(error).__name__)
+
+
+def _write(end: End, work: Work, stopping: Stopping) -> None:
+    """Write an end, if need be when the database is back: that a lease runs out takes much longer than its restart.
+
+    Raises:
+        Fenced: the lease is no longer ours; after a try whose answer was lost, perhaps because it was carried out.
+        DatabaseUnavailable: the database stayed away while the lease was ours, or for too long after the word to stop.
+    """
+    look = FIRST_LOOK
+    while True:
+        try:
+            return end()
+        except DatabaseUnavailable as error:
+            if work.seconds_left < 0 or stopping.seconds() > STOPPING_SECONDS:
+                raise
+            logger.warning("the outcome waits for the database", extra={"reason": error.detail})
+        time.sleep(look * random.uniform(0.5, 1.5))  # noqa: S311 - spreads those who wait, decides nothing
+        look = min(look * 1.5, LONGEST_LOOK)
 
 
 def _put_back(
-    work: Work, detail: str, delay: float | None = None, spends_attempt: bool = True, exact: bool = False
+    work: Work,
+    detail: str,
+    delay: float | None = None,
+    spends_attempt: bool = True,
+    exact: bool = False,
+    interrupted: bool = False,
 ) -> None:
     chosen = backoff(work.claim.attempt) if delay is None else delay if exact else no_sooner(delay)
-    logger.info("job put back", extra={"reason": detail, "delay": round(chosen, 3)})
-    with work.again(chosen, detail, spends_attempt):
+    with work.again(chosen, detail, spends_attempt, interrupted=interrupted):
         pass
+    logger.info("job put back", extra={"reason": detail, "delay": round(chosen, 3)})
 
 
-def _put_back_later(work: Work, detail: str, stopping: Stopping | None) -> None:
-    """Put the job back once the database is there again: until a lease runs out takes much longer than a restart.
-
-    Whether the outcome was written is unknown. If it was, the lease's token is gone, and so nothing is put back.
-    """
-    logger.warning("the outcome could not be written, the job waits for the database", extra={"reason": detail})
-    while work.seconds_left > 0 and not (stopping and stopping.is_set()):
-        time.sleep(random.uniform(*DATABASE_LOOKS))  # noqa: S311 - spreads those who wait, decides nothing
-        try:
-            _put_back(work, detail)
-        except DatabaseUnavailable:
-            continue
-        except Fenced:
-            logger.info("the outcome was written after all, or somebody else has the job")
-        return
-    logger.warning("the database stayed away, the lease will run out")
+def _failed(work: Work, error: Permanent) -> None:
+    with work.fail(error):
+        pass
+    logger.info("job failed", extra={"reason": error.detail, "type": error.type})
 
 
 def _refused(work: Work, error: PaymentThrottled | PaymentMisconfigured) -> None:
@@ -258,15 +286,12 @@ def _refused_too(error: PaymentThrottled | PaymentMisconfigured, kind: str) -> s
     return pauses.of_key(error.fingerprint) if error.everywhere else kind
 
 
-def _crashed(work: Work, error: Exception) -> None:
-    monitor.capture_exception(error, context={"job_id": work.claim.job_id, "kind": work.claim.kind})
-    logger.error("a bug stopped the job", exc_info=error, extra={"crashes": work.claim.crashes + 1})
-    name = type(error).__name__
+def _crashed(work: Work, bug: str) -> None:
     if work.claim.crashes + 1 < CRASHES_BEFORE_QUARANTINE:
-        with work.again(backoff(work.claim.crashes + 1), f"bug: {name}", crashed=True):
+        with work.again(backoff(work.claim.crashes + 1), f"bug: {bug}", crashed=True):
             pass
         return
-    problem = Permanent(f"the job stopped {CRASHES_BEFORE_QUARANTINE} times at {name} and was set aside",
+    problem = Permanent(f"the job stopped {CRASHES_BEFORE_QUARANTINE} times at {bug} and was set aside",
                         type="quarantined", title="The job was set aside", status=500)  # fmt: skip
     with work.quarantine(problem):
         pass

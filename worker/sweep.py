@@ -62,9 +62,10 @@ def _publish(hints: Sequence[Hint]) -> None:
                 logger.warning("no such queue here", extra={"queue": queue, "kind": kind, "count": len(ids)})
                 continue
             most = SUSPECTS_PER_MESSAGE if alone else IDS_PER_MESSAGE
-            # What took one worker away often takes the next: whom the first copy dies with, the second finds another.
-            for start in [*range(0, len(ids), most)] * (2 if lost else 1):
-                send(kind, queue, ids[start : start + most])
+            for start in range(0, len(ids), most):
+                # A copy right behind, so that it goes to another reader: what took one away often takes the next.
+                for _ in range(2 if lost else 1):
+                    send(kind, queue, ids[start : start + most])
     except BrokerUnavailable as error:
         logger.warning("hints not sent, they are due again soon", extra={"reason": str(error)})
 

@@ -128,11 +128,16 @@ class Work:
 
     @contextmanager
     def again(
-        self, delay: float, detail: str, spends_attempt: bool = True, crashed: bool = False
+        self,
+        delay: float,
+        detail: str,
+        spends_attempt: bool = True,
+        crashed: bool = False,
+        interrupted: bool = False,
     ) -> Iterator[Connection]:
         """Put the job back, due after `delay` seconds, together with what the caller writes."""
         with transaction() as conn:
-            leases.retry(conn, self.claim, delay, detail, self._notes(), spends_attempt, crashed)
+            leases.retry(conn, self.claim, delay, detail, self._notes(), spends_attempt, crashed, interrupted)
             yield conn
         self.ended = True
 

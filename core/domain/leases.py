@@ -223,12 +223,14 @@ def retry(
     notes: Sequence[Note] = (),
     spends_attempt: bool = True,
     crashed: bool = False,
+    interrupted: bool = False,
 ) -> None:
     """Put the job back, due after `delay` seconds; the sweep hints it then.
 
     Args:
         spends_attempt: False gives the attempt back (asked to wait, or nothing was tried).
         crashed: a bug of ours: counts towards quarantine.
+        interrupted: the attempt came to no end, so that what its job is suspected of stays.
 
     Raises:
         Fenced: the lease is no longer ours.
@@ -242,7 +244,7 @@ def retry(
         "attempts": jobs.c.attempts - (0 if spends_attempt else 1),
         "crashes": jobs.c.crashes + (1 if crashed else 0),
         # Its worker came back: whatever ended the ones before, this job did not.
-        "expiries": jobs.c.expiries if crashed else 0,
+        "expiries": jobs.c.expiries if crashed or interrupted else 0,
     }
     _write(conn, claim, update(jobs).values(**values, **_RELEASED))
     again = Note("retry", {"reason": detail, "delay": round(delay, 3)})
@@ -279,7 +281,7 @@ class Hint:
     queue: str
     alone: bool = False
     lost: bool = False
-    """Its worker was lost, and this is the first hint since."""
+    """Its worker was lost, and this is the first hint since it was put back."""
 
 
 def due(conn: Connection, limit: int) -> list[Hint]:

@@ -79,10 +79,14 @@ def recoveries(lines: list[Line], lease_seconds: float, evidence: Evidence) -> l
     spans = [*evidence.gaps, *outages(lines)]
     found = []
     for job in ended_jobs(lines):
-        end = unix(job["finished_at"])
-        for begin, after, alone in _held_up(job, broken, healed, evidence, lease_seconds):
-            again = min([end, *(claim.at for claim in evidence.claims.get(job["id"], ()) if claim.at > after)])
+        end, taken = unix(job["finished_at"]), [claim.at for claim in evidence.claims.get(job["id"], ())]
+        again = unix(job["created_at"])
+        for begin, expired, alone in _losses(job, broken, evidence, lease_seconds):
+            again = min([end, *(at for at in taken if at > expired)])
             found.append(Recovery(again - begin - overlap(spans, begin, again), end - begin, alone))
+        for begin in [at for at in healed if again <= at <= end][-1:]:  # while it did not wait for another reason
+            again = min([end, *(at for at in taken if at > begin)])
+            found.append(Recovery(again - begin - overlap(spans, begin, again), end - begin))
     return found
 
 
@@ -111,10 +115,10 @@ def unix(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-def _held_up(
-    job: dict[str, Any], broken: list[Line], healed: list[float], evidence: Evidence, lease_seconds: float
+def _losses(
+    job: dict[str, Any], broken: list[Line], evidence: Evidence, lease_seconds: float
 ) -> Iterator[tuple[float, float, bool]]:
-    """What each recovery counts from, after when a worker may have had the job again, and whether it must run alone."""
+    """When each worker of the job was lost, when its lease was seen to have run out, and whether it must run alone."""
     before = 0.0
     for line in job["timeline"]:
         if line["what"] == "lease expired":
@@ -123,9 +127,6 @@ def _held_up(
             taken = claims[-1] if claims else Claimed(expired - lease_seconds, "worker")
             yield _lost(taken, expired, broken), expired, times >= EXPIRIES_BEFORE_ALONE
             before = expired
-    outages_ended = [at for at in healed if unix(job["created_at"]) <= at <= unix(job["finished_at"])]
-    if outages_ended and not before:
-        yield outages_ended[-1], outages_ended[-1], False
 
 
 def _lost(taken: Claimed, expired: float, broken: list[Line]) -> float:

@@ -14,6 +14,10 @@ HEAD = " ".join(
 )  # fmt: skip
 
 
+ALONE_SECONDS = 30.0
+"""So much longer a job may take that waits for a process which empties itself, beside others that kill theirs."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A run and what it was.
@@ -46,8 +50,9 @@ class Row:
 
     @property
     def late(self) -> bool:
-        """Whether T is longer than one lease and two sweeps."""
-        return self.wanted and (self.result.recovered(0.99) or 0.0) > self.result.limit > 0
+        """Whether T is longer than one lease and two sweeps, or a worker to oneself took much longer still."""
+        longest, alone = (self.result.recovered(0.99, alone) or 0.0 for alone in (False, True))
+        return self.wanted and 0 < self.result.limit < max(longest, alone - ALONE_SECONDS)
 
     def line(self) -> str:
         """The row, and below it what went wrong and how to see it again."""

@@ -662,17 +662,36 @@ def test_an_outcome_that_was_written_although_it_seemed_lost_stays(shop: Shop, m
     assert shop.job(one(shop, flow)).status == jobs.SUCCEEDED
 
 
+def test_what_stripe_refused_still_pauses_the_others_when_the_database_is_there_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flow(_: Work) -> None:
+        without_database(monkeypatch, 0.5)
+        raise PaymentThrottled("slow down", 30.0)
+
+    job = shop.job(one(shop, flow))
+    assert (job.status, job.attempts, paused()) == (jobs.QUEUED, 0, [pauses.STRIPE])
+
+
+def test_a_suspect_whose_attempt_the_database_interrupted_stays_one(shop: Shop) -> None:
+    [job_id] = some(shop, 1)
+    suspect(job_id)
+    shop.runner.run(KIND, [job_id], raising(DatabaseUnavailable("away for a moment")))
+    assert (shop.job(job_id).status, shop.row(job_id).expiries) == (jobs.QUEUED, EXPIRIES_BEFORE_ALONE)
+
+
 @pytest.mark.parametrize("stopping", [False, True])
 def test_a_database_that_stays_away_leaves_the_job_to_its_lease(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stopping: bool
 ) -> None:
     url = os.environ["DATABASE_URL"]
     shop.runner.lease_seconds = 60.0 if stopping else 1.0
+    monkeypatch.setattr(runner_module, "STOPPING_SECONDS", 0.3)
 
     def flow(work: Work) -> None:
         monkeypatch.setenv("DATABASE_URL", AWAY)
         if stopping:
-            shop.runner.stopping.set()  # who stops it will not wait for the database
+            shop.runner.stopping.set()  # who stops it will not wait for long
         succeed(work)
 
     job_id = one(shop, flow)
