@@ -33,9 +33,7 @@ class EventsTogether(bootsteps.StartStopStep):
             return
         before, dispatcher = self._dispatcher, consumer.event_dispatcher
         dispatcher.buffer_group, dispatcher.buffer_limit = frozenset({"task"}), MOST
-        if (
-            before is not None
-        ):  # what came while there was no connection; Celery carries over only what it tried to send
+        if before is not None:  # Celery carries over what it tried to send, and not what came meanwhile
             for group, events in vars(before)["_group_buffer"].items():
                 vars(dispatcher)["_group_buffer"][group].extend(events)
         self._dispatcher, self._connected = dispatcher, True

@@ -23,7 +23,7 @@ from worker.backoff import backoff, no_sooner
 from worker.crew import Countdown, Crew
 from worker.slots import Slots
 from worker.stopping import Stopping
-from worker.work import STOPPING_SECONDS, Batched, Work
+from worker.work import Batched, Work
 
 logger = get_logger(__name__)
 
@@ -179,7 +179,7 @@ def attempt(
         try:
             end = _outcome(work, flow)
             if end is not None:
-                _write(end, work, stopping or Stopping())
+                _write(end, work)
             crash_point("runner.ended")
         except Fenced:
             logger.warning("replaced: the lease ran out and this attempt wrote nothing")
@@ -225,7 +225,7 @@ def _end_of(work: Work, error: Exception) -> End:
     return partial(_crashed, work, type(error).__name__)
 
 
-def _write(end: End, work: Work, stopping: Stopping) -> None:
+def _write(end: End, work: Work) -> None:
     """Write an end, if need be when the database is back: that a lease runs out takes much longer than its restart.
 
     Raises:
@@ -237,7 +237,7 @@ def _write(end: End, work: Work, stopping: Stopping) -> None:
         try:
             return end()
         except DatabaseUnavailable as error:
-            if work.seconds_left < 0 or stopping.seconds() > STOPPING_SECONDS:
+            if not work.may_wait:
                 raise
             logger.warning("the outcome waits for the database", extra={"reason": error.detail})
         time.sleep(look * random.uniform(0.5, 1.5))  # noqa: S311 - spreads those who wait, decides nothing

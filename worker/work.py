@@ -69,7 +69,7 @@ class Work:
         """
         if time.monotonic() > self._last_call_at:
             raise Retryable("too little of the lease was left", delay=0.0, spends_attempt=False)
-        if self._stopping and self._stopping.seconds() > STOPPING_SECONDS:
+        if self._stops:
             raise Retryable("the worker stops", delay=0.0, spends_attempt=False)
 
     @contextmanager
@@ -161,9 +161,13 @@ class Work:
         self.ended = True
 
     @property
-    def seconds_left(self) -> float:
-        """How long the lease is surely still ours; below 0 it may be somebody else's."""
-        return self._leased_until - time.monotonic()
+    def may_wait(self) -> bool:
+        """Whether the lease is surely still ours, and the worker was not told to stop a while ago."""
+        return time.monotonic() < self._leased_until and not self._stops
+
+    @property
+    def _stops(self) -> bool:
+        return self._stopping is not None and self._stopping.seconds() > STOPPING_SECONDS
 
     def _leased_at(self, began: float) -> None:
         self._leased_until = began + self._lease_seconds

@@ -686,7 +686,7 @@ def test_a_database_that_stays_away_leaves_the_job_to_its_lease(
 ) -> None:
     url = os.environ["DATABASE_URL"]
     shop.runner.lease_seconds = 60.0 if stopping else 1.0
-    monkeypatch.setattr(runner_module, "STOPPING_SECONDS", 0.3)
+    monkeypatch.setattr("worker.work.STOPPING_SECONDS", 0.3)
 
     def flow(work: Work) -> None:
         monkeypatch.setenv("DATABASE_URL", AWAY)
