@@ -23,7 +23,9 @@ broker_connection_timeout = 2  # seconds; a dead broker is found out soon, and t
 broker_connection_retry_on_startup = True  # a worker that starts before its broker waits for it
 broker_connection_max_retries = None  # for ever: an outage of any length ends without anybody's help
 broker_heartbeat = 20  # seconds; a RabbitMQ connection that a firewall dropped is noticed
-broker_pool_limit = 4  # one publisher thread a process, and a few for `inspect` and events
+# Opened as they are needed. Each question to the workers holds one while it waits for another, and Flower asks as many
+# at once as it has threads, up to 32: with no more connections than that it waits for itself for ever.
+broker_pool_limit = 50
 
 _publish_once = {  # connecting, too, is tried twice and no longer: the default blocks a publish for seconds
     "max_retries": 1,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
+from queue import Queue
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from core.domain import jobs
+from tests.worker.broker import celery_app
 from worker import schedule
 
 CONFIG = Path(__file__).resolve().parent.parent / "celeryconfig.py"
@@ -78,3 +81,22 @@ def test_a_misspelt_queue_is_refused_at_the_sender(monkeypatch: pytest.MonkeyPat
     app.conf.update(task_queues=config["task_queues"], task_create_missing_queues=config["task_create_missing_queues"])
     with pytest.raises(Exception, match="paymants"):
         app.send_task("payments.create", queue="paymants")
+
+
+FLOWERS_THREADS = 32
+"""As many as asyncio gives it on a machine with many cores; each asks the workers one thing."""
+
+
+def test_flower_may_ask_with_all_of_its_threads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    app, together, asked = celery_app(monkeypatch, "filesystem://"), Barrier(FLOWERS_THREADS), Queue[bool]()
+
+    def ask() -> None:
+        with app.connection_or_acquire():  # as `inspect` does, which then needs another one to send its question with
+            together.wait(30)
+            with app.producer_or_acquire():
+                asked.put(True)
+
+    for _ in range(FLOWERS_THREADS):
+        Thread(target=ask, daemon=True).start()
+    for _ in range(FLOWERS_THREADS):
+        assert asked.get(timeout=30)
