@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.faults import everything, evidence
 from tests.faults.cases import CASES
-from tests.faults.report import HEAD, Row, markdown, merged, show
+from tests.faults.report import HEAD, Row, markdown, merged, overall, show
 from tests.faults.run import PATIENCE
 
 
@@ -36,7 +36,8 @@ def main() -> int:
         print(show(table), flush=True)
     bad, late = [row for row in table if not row.holds], [row for row in table if row.late]
     print(
-        f"{len(table) - len(bad)} of {len(table)} rows hold, T is too long in {len(late)}; results: {results}",
+        f"{len(table) - len(bad)} of {len(table)} rows hold, T is too long in {len(late)}; {overall(table)}; "
+        f"results: {results}",
         flush=True,
     )
     if rows and not bad and not late and not options.keep:

@@ -35,6 +35,7 @@ WEBHOOKS = [
     {"kind": "future", "probability": 0.1},
 ]
 DROPPED = [{"kind": "drop", "probability": 0.5}]
+UNHEARD = [{"kind": "drop", "probability": 0.9}]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ CASES: dict[str, Case] = {
                      stripe={"webhooks": WEBHOOKS}),
     "dropped": Case("half of the webhooks never come; the reconciliation heals", stripe={"webhooks": DROPPED},
                     plan={"period": 3}),
+    "unheard": Case("answers are lost, and hardly a webhook comes: only the keys and Stripe's lists tell",
+                    stripe={"requests": LOST_ANSWERS, "webhooks": UNHEARD}, plan={"period": 3}),
     "day-later": Case("25 hours pass while answers are unknown", (broken.clock_jump,),
                       stripe={"requests": [{"kind": "reset", "method": "POST", "match": "/v1/*s", "when": "after",
                                             "probability": 0.7}]}, operations=60),

@@ -120,12 +120,12 @@ MUTANTS: dict[str, Mutant] = {
         (Edit("core/domain/payments.py", 'f"payment:{self.id}:{self.epoch}"', 'f"payment:{new_id()}"'),),
         "lost-answers", "C",
     ),
-    "refund-key": Mutant(
+    "refund-key": Mutant(  # webhooks drop: one that tells of the first refund keeps a second from being made
         (
             Edit("core/domain/refunds.py", 'f"refund:{self.id}:{self.epoch}"', 'f"refund:{new_id()}"'),
             Edit("worker/flows/refund.py", " or row.status == refunds.UNKNOWN or work.claim.attempt > 1:", ":"),
         ),
-        "lost-answers",
+        "unheard",
         "R",
         operations=300,
     ),

@@ -2,8 +2,9 @@
 
 T runs from what took a job's worker away, or from the end of an outage, until a worker has the job again: the lease
 runs out, a sweep finds that, a hint arrives. The promise is about the product, so the time in which no worker, no beat
-or no Stripe was there, or the broker or the database was out of order, is taken out. Beside it stands the whole time
-to the job's end, with all of that and whatever else hit the job on its way.
+or no Stripe was there, or the broker or the database was out of order, is taken out, and so is the time for which an
+answer of Stripe's, or the lack of one, had put the job off. Beside it stands the whole time to the job's end, with all
+of that and whatever else hit the job on its way.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from typing import Any, NamedTuple
 from core.domain.leases import EXPIRIES_BEFORE_ALONE
 from tests.faults.history import FAULT, HEALED, Line, answered
 from tests.faults.presence import Span, one_program, outages, overlap
+
+SWEEP_SECONDS = 1.0
+"""From one sweep to the next, as celeryconfig's beat schedule says."""
 
 
 class Claimed(NamedTuple):
@@ -76,9 +80,10 @@ def recoveries(lines: list[Line], lease_seconds: float, evidence: Evidence) -> l
     """
     broken = [line for line in lines if line["what"] == FAULT]
     healed = [line["at"] for line in lines if line["what"] == HEALED and not one_program(line.get("target", ""))]
-    spans = [*evidence.gaps, *outages(lines)]
+    nobody = [*evidence.gaps, *outages(lines)]
     found = []
     for job in ended_jobs(lines):
+        spans = [*nobody, *_put_off(job)]
         end, taken = unix(job["finished_at"]), [claim.at for claim in evidence.claims.get(job["id"], ())]
         again = unix(job["created_at"])
         for begin, expired, alone in _losses(job, broken, evidence, lease_seconds):
@@ -124,9 +129,18 @@ def _losses(
         if line["what"] == "lease expired":
             expired, times = unix(line["at"]), (line.get("data") or {}).get("times", 1)
             claims = [claim for claim in evidence.claims.get(job["id"], ()) if before < claim.at < expired]
-            taken = claims[-1] if claims else Claimed(expired - lease_seconds, "worker")
+            # One that its worker did not live to note: no earlier than a sweep before its lease began to run out.
+            taken = claims[-1] if claims else Claimed(max(before, expired - lease_seconds - SWEEP_SECONDS), "worker")
             yield _lost(taken, expired, broken), expired, times >= EXPIRIES_BEFORE_ALONE
-            before = expired
+        if line["what"] in ("lease expired", "retry"):
+            before = unix(line["at"])
+
+
+def _put_off(job: dict[str, Any]) -> Iterator[Span]:
+    for line in job["timeline"]:
+        told = line.get("data") or {}
+        if line["what"] == "retry" and "Stripe" in told["reason"]:
+            yield unix(line["at"]), unix(line["at"]) + told["delay"]
 
 
 def _lost(taken: Claimed, expired: float, broken: list[Line]) -> float:

@@ -15,15 +15,21 @@ from tests.faults.caller import Caller, NoAnswer
 from tests.faults.checker import Checker, Violation
 from tests.faults.customer import Customer, Habits
 from tests.faults.history import History
-from tests.faults.recovery import Evidence, Recovery, first_waits, percentile, read_claims, recoveries
+from tests.faults.recovery import (
+    SWEEP_SECONDS,
+    Evidence,
+    Recovery,
+    first_waits,
+    percentile,
+    read_claims,
+    recoveries,
+)
 from tests.faults.world import API_KEY, PUBLISHABLE_KEY, World
 
 PATIENCE = 150.0
 LONGEST_LOAD = 60.0
 """Seconds that customers go on for an event to happen."""
 PAUSE = 0.7
-SWEEP_SECONDS = 1.0
-"""From one sweep to the next, as celeryconfig's beat schedule says."""
 SOON = 2.0
 """Seconds after which a job that nobody has taken yet waits for a full worker, or for another hint."""
 

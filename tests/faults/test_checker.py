@@ -189,6 +189,11 @@ def looked(created: int, finished: int, *expired: int) -> Told:
     return Told().told("final", 200, job, kind="job", id="j1")
 
 
+def retry(second: int, delay: float, reason: str) -> dict[str, object]:
+    at = f"2026-01-01T00:00:{second:02d}.000Z"
+    return {"what": "retry", "at": at, "data": {"delay": delay, "reason": reason}}
+
+
 def happened(told: Told, what: str, second: int, kind: str, target: str) -> None:
     told.lines.append({"what": what, "at": BEGAN + second, "kind": kind, "target": target})
 
@@ -216,7 +221,13 @@ def test_a_job_that_was_hit_again_recovered_each_time_and_the_second_time_for_it
 
 def test_a_claim_that_nobody_noted_is_not_taken_for_the_one_before() -> None:
     shown = evidence((5, "worker-0"), (17, "worker-1"))
-    assert recoveries(looked(4, 20, 9, 14).lines, 4.0, shown)[1] == Recovery(7.0, 10.0, alone=True)
+    assert recoveries(looked(4, 20, 9, 14).lines, 4.0, shown)[1] == Recovery(8.0, 11.0, alone=True)
+
+
+def test_a_claim_that_nobody_noted_is_not_taken_for_one_that_was_put_back() -> None:
+    told = looked(4, 20, 14)
+    told.lines[-1]["body"]["timeline"].insert(0, retry(7, 1.0, "the database is not available"))
+    assert recoveries(told.lines, 4.0, evidence((5, "worker-0"), (17, "worker-1"))) == [Recovery(8.0, 11.0)]
 
 
 def test_the_time_in_which_nobody_could_work_is_no_recovery() -> None:
@@ -233,6 +244,14 @@ def test_recovery_from_an_outage_counts_from_its_end_but_not_from_the_end_of_one
     happened(told, "healed", 15, "stop", "worker-1")
     assert recoveries(told.lines, 4.0, evidence((10, "worker-0"))) == [Recovery(3.0, 3.0)]
     assert recoveries(told.lines, 4.0, evidence((10, "worker-0"), (14, "worker-0"))) == [Recovery(1.0, 3.0)]
+
+
+def test_a_job_that_stripe_had_put_off_is_due_only_then_whatever_else_had_ended() -> None:
+    told = looked(4, 40)
+    lost, ours = (5, 25.0, "no answer from Stripe (ReadTimeoutError)"), (30, 5.0, "the database is not available")
+    told.lines[-1]["body"]["timeline"] = [retry(*lost), retry(*ours)]
+    happened(told, "healed", 10, "down", "broker")
+    assert recoveries(told.lines, 4.0, evidence((5, "worker-0"), (32, "worker-1"))) == [Recovery(2.0, 30.0)]
 
 
 def test_a_job_that_nobody_held_up_did_not_recover_and_its_first_wait_is_known() -> None:
