@@ -13,6 +13,8 @@ from typing import Any
 Line = dict[str, Any]
 
 CALL, ANSWER, LOST, FAULT, HEALED = "call", "answer", "lost", "fault", "healed"
+ASKED, TAKEN = "asked", "taken"
+"""What workers note of a job, in a file of their own."""
 
 
 class History:

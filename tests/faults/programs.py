@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from core import clock, database
 from core.database import reading
 from core.domain import checkouts, checks, leases, openings, orders
 from core.payments import signature
+from tests.faults.history import ASKED, TAKEN
 
 PERIOD = int(os.environ.get("FAULTS_PERIOD", "10"))
 HOURS = float(os.environ.get("FAULTS_HOURS", "0"))
@@ -99,14 +101,17 @@ def _say_ready(**_: Any) -> None:
     print(READY, flush=True)
 
 
-def _noting(claim: Any, file: Path, name: str) -> Any:
-    """Note who takes each job, so that the fault that hits it is known; a claim that is undone is noted, too."""
+def _noting(take: Any, file: Path, name: str) -> Any:
+    """Note who asks for each job and who takes it, so that the fault that hits it is known, undone claims included."""
     notes = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    def noted(*args: Any, **more: Any) -> Any:
-        claims = claim(*args, **more)
-        at = clock.utcnow().timestamp()
-        os.write(notes, "".join(f"{at:.6f} {name} {one.job_id}\n" for one in claims).encode())
+    def note(at: datetime, what: str, ids: Iterable[str]) -> None:
+        os.write(notes, "".join(f"{at.timestamp():.6f} {what} {name} {job_id}\n" for job_id in ids).encode())
+
+    def noted(kind: str, ids: Sequence[str], *args: Any) -> Any:
+        note(clock.utcnow(), ASKED, ids)
+        claims = take(kind, ids, *args)
+        note(clock.utcnow(), TAKEN, [one.job_id for one in claims])
         return claims
 
     return noted

@@ -10,18 +10,20 @@ of that and whatever else hit the job on its way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.domain.leases import EXPIRIES_BEFORE_ALONE
-from tests.faults.history import FAULT, HEALED, Line, answered
+from tests.faults.history import FAULT, HEALED, TAKEN, Line, answered
 from tests.faults.presence import Span, one_program, outages, overlap
 
-SWEEP_SECONDS = 1.0
-"""From one sweep to the next, as celeryconfig's beat schedule says."""
+PUT_OFF = ("no answer from Stripe", *(f"Stripe {what}" for what in (
+    "answered", "was not reached", "is busy", "asks us", "does not accept", "does not list", "is paused",
+)))  # fmt: skip
+"""How the reasons begin for which a job waits because of Stripe, and not of us."""
 
 
 class Claimed(NamedTuple):
@@ -48,25 +50,27 @@ class Evidence:
 
     Args:
         claims: who took each job, oldest first, by the job's id.
+        asked: the same for those who asked for it, whether they took it or not.
         gaps: when nobody was there to work.
     """
 
     claims: Mapping[str, Sequence[Claimed]]
+    asked: Mapping[str, Sequence[Claimed]] = field(default_factory=dict)
     gaps: Sequence[Span] = ()
 
 
-def read_claims(file: Path) -> dict[str, list[Claimed]]:
-    """What the workers of `tests.faults.programs` noted; the last line may be torn by a kill."""
+def read_claims(file: Path, what: str = TAKEN) -> dict[str, list[Claimed]]:
+    """What the workers of `tests.faults.programs` noted of one sort; the last line may be torn by a kill."""
     found: dict[str, list[Claimed]] = {}
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         at, _, rest = line.partition(" ")
-        worker, _, job_id = rest.partition(" ")
-        if job_id:
+        if rest.startswith(f"{what} ") and rest.count(" ") == 2:
+            _, worker, job_id = rest.split(" ")
             found.setdefault(job_id, []).append(Claimed(float(at), worker))
     return found
 
 
-def recoveries(lines: list[Line], lease_seconds: float, evidence: Evidence) -> list[Recovery]:
+def recoveries(lines: list[Line], evidence: Evidence) -> list[Recovery]:
     """One for each time that a fault held a job up.
 
     A job whose lease ran out counts from the first fault that hit its worker while it had the job; without one
@@ -75,7 +79,6 @@ def recoveries(lines: list[Line], lease_seconds: float, evidence: Evidence) -> l
 
     Args:
         lines: the history; the jobs are read from the clients' last look at them.
-        lease_seconds: length of a lease.
         evidence: who had the jobs, and when nobody could have them.
     """
     broken = [line for line in lines if line["what"] == FAULT]
@@ -86,7 +89,7 @@ def recoveries(lines: list[Line], lease_seconds: float, evidence: Evidence) -> l
         spans = [*nobody, *_put_off(job)]
         end, taken = unix(job["finished_at"]), [claim.at for claim in evidence.claims.get(job["id"], ())]
         again = unix(job["created_at"])
-        for begin, expired, alone in _losses(job, broken, evidence, lease_seconds):
+        for begin, expired, alone in _losses(job, broken, evidence):
             again = min([end, *(at for at in taken if at > expired)])
             found.append(Recovery(again - begin - overlap(spans, begin, again), end - begin, alone))
         for begin in [at for at in healed if again <= at <= end][-1:]:  # while it did not wait for another reason
@@ -120,27 +123,30 @@ def unix(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-def _losses(
-    job: dict[str, Any], broken: list[Line], evidence: Evidence, lease_seconds: float
-) -> Iterator[tuple[float, float, bool]]:
+def _losses(job: dict[str, Any], broken: list[Line], evidence: Evidence) -> Iterator[tuple[float, float, bool]]:
     """When each worker of the job was lost, when its lease was seen to have run out, and whether it must run alone."""
     before = 0.0
     for line in job["timeline"]:
         if line["what"] == "lease expired":
             expired, times = unix(line["at"]), (line.get("data") or {}).get("times", 1)
-            claims = [claim for claim in evidence.claims.get(job["id"], ()) if before < claim.at < expired]
-            # One that its worker did not live to note: no earlier than a sweep before its lease began to run out.
-            taken = claims[-1] if claims else Claimed(max(before, expired - lease_seconds - SWEEP_SECONDS), "worker")
+            taken = _taken(job["id"], evidence, before, expired)
             yield _lost(taken, expired, broken), expired, times >= EXPIRIES_BEFORE_ALONE
         if line["what"] in ("lease expired", "retry"):
             before = unix(line["at"])
 
 
+def _taken(job_id: str, evidence: Evidence, after: float, before: float) -> Claimed:
+    """The claim of the lost worker; one that it did not live to note was made no earlier than the first who asked."""
+    for noted, which in ((evidence.claims, -1), (evidence.asked, 0)):
+        if found := [claim for claim in noted.get(job_id, ()) if after < claim.at < before]:
+            return found[which]
+    return Claimed(after, "worker")
+
+
 def _put_off(job: dict[str, Any]) -> Iterator[Span]:
     for line in job["timeline"]:
-        told = line.get("data") or {}
-        if line["what"] == "retry" and "Stripe" in told["reason"]:
-            yield unix(line["at"]), unix(line["at"]) + told["delay"]
+        if line["what"] == "retry" and line["data"]["reason"].startswith(PUT_OFF):
+            yield unix(line["at"]), unix(line["at"]) + line["data"]["delay"]
 
 
 def _lost(taken: Claimed, expired: float, broken: list[Line]) -> float:

@@ -104,8 +104,10 @@ def overall(rows: Sequence[Row]) -> str:
     """T of all rows together, as a share of each row's bound: few rows have the hundred that a percentile needs."""
     results = [row.result for row in rows if row.wanted and row.result.limit]
     shares = [one.promised / result.limit for result in results for one in result.recovery if not one.alone]
+    if not shares:
+        return "nothing had to recover"
     p99 = percentile(shares, 0.99)
-    return "nothing had to recover" if p99 is None else f"T p99 of all {len(shares)} is {p99:.0%} of its bound"
+    return f"T of all {len(shares)}: p99 {p99:.0%} of its bound, longest {max(shares):.0%}"
 
 
 def _one_of(group: Sequence[Row]) -> Row:

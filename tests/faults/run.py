@@ -14,9 +14,8 @@ from tests.faults import witness
 from tests.faults.caller import Caller, NoAnswer
 from tests.faults.checker import Checker, Violation
 from tests.faults.customer import Customer, Habits
-from tests.faults.history import History
+from tests.faults.history import ASKED, TAKEN, History
 from tests.faults.recovery import (
-    SWEEP_SECONDS,
     Evidence,
     Recovery,
     first_waits,
@@ -30,6 +29,8 @@ PATIENCE = 150.0
 LONGEST_LOAD = 60.0
 """Seconds that customers go on for an event to happen."""
 PAUSE = 0.7
+SWEEP_SECONDS = 1.0
+"""From one sweep to the next, as celeryconfig's beat schedule says."""
 SOON = 2.0
 """Seconds after which a job that nobody has taken yet waits for a full worker, or for another hint."""
 
@@ -223,11 +224,12 @@ class Run:
         return Result(operations, seconds, found, recovery, self.notes, self.broken, limit)
 
     def _recovery(self) -> list[Recovery]:
-        evidence = Evidence(read_claims(self.world.claims), self.world.presence.gaps())
+        taken, asked = (read_claims(self.world.claims, what) for what in (TAKEN, ASKED))
+        evidence = Evidence(taken, asked, self.world.presence.gaps())
         waits = [seconds for seconds in first_waits(self.history.lines, evidence) if seconds > SOON]
         if waits:
             self.notes.append(f"{len(waits)} jobs waited for their first worker for {SOON:g} to {waits[-1]:.1f} s")
-        return recoveries(self.history.lines, self.world.plan.lease, evidence)
+        return recoveries(self.history.lines, evidence)
 
     def _violations(self) -> list[Violation]:
         poisoned = frozenset(str(one.order_id) for one in self._customers if one.poisoned)

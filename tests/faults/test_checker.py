@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.checker import Checker
-from tests.faults.history import ANSWER, CALL, Line
+from tests.faults.history import ANSWER, ASKED, CALL, Line
 from tests.faults.presence import Presence, gaps
-from tests.faults.recovery import Claimed, Evidence, Recovery, first_waits, percentile, recoveries
+from tests.faults.recovery import Claimed, Evidence, Recovery, first_waits, percentile, read_claims, recoveries
 from tests.faults.transitions import legal
 from tests.faults.witness import Movement, Witness
 
@@ -200,34 +201,44 @@ def happened(told: Told, what: str, second: int, kind: str, target: str) -> None
 
 def evidence(*taken: tuple[int, str], gaps: tuple[tuple[int, int], ...] = ()) -> Evidence:
     claims = {"j1": [Claimed(BEGAN + second, worker) for second, worker in taken]}
-    return Evidence(claims, [(BEGAN + begin, BEGAN + end) for begin, end in gaps])
+    return Evidence(claims, {}, [(BEGAN + begin, BEGAN + end) for begin, end in gaps])
 
 
 def test_recovery_counts_from_the_fault_that_hit_the_jobs_own_worker_until_a_worker_has_it_again() -> None:
     told = looked(8, 16, 14)
     for second, program in ((2, "worker-0"), (9, "worker-1"), (10, "web-0"), (11, "worker-0"), (15, "worker-0")):
         happened(told, "fault", second, "kill", program)
-    assert recoveries(told.lines, 4.0, evidence((9, "worker-0"), (15, "worker-1"))) == [Recovery(4.0, 5.0)]
+    assert recoveries(told.lines, evidence((9, "worker-0"), (15, "worker-1"))) == [Recovery(4.0, 5.0)]
 
 
 def test_a_job_whose_worker_killed_itself_counts_from_its_claim() -> None:
-    assert recoveries(looked(8, 16, 14).lines, 4.0, evidence((10, "worker-0"))) == [Recovery(6.0, 6.0)]
+    assert recoveries(looked(8, 16, 14).lines, evidence((10, "worker-0"))) == [Recovery(6.0, 6.0)]
 
 
 def test_a_job_that_was_hit_again_recovered_each_time_and_the_second_time_for_itself() -> None:
     shown = evidence((5, "worker-0"), (10, "worker-0"), (15, "worker-1"), (18, "worker-1"))
-    assert recoveries(looked(4, 20, 9, 14).lines, 4.0, shown) == [Recovery(5.0, 15.0), Recovery(5.0, 10.0, alone=True)]
+    assert recoveries(looked(4, 20, 9, 14).lines, shown) == [Recovery(5.0, 15.0), Recovery(5.0, 10.0, alone=True)]
 
 
-def test_a_claim_that_nobody_noted_is_not_taken_for_the_one_before() -> None:
-    shown = evidence((5, "worker-0"), (17, "worker-1"))
-    assert recoveries(looked(4, 20, 9, 14).lines, 4.0, shown)[1] == Recovery(8.0, 11.0, alone=True)
+def test_a_claim_that_nobody_noted_was_made_no_earlier_than_somebody_asked() -> None:
+    taken = {"j1": [Claimed(BEGAN + 5, "worker-0"), Claimed(BEGAN + 17, "worker-1")]}
+    asked = {"j1": [Claimed(BEGAN + second, "worker-1") for second in (4, 5, 10, 12, 17)]}
+    assert recoveries(looked(4, 20, 9, 14).lines, Evidence(taken, asked))[1] == Recovery(7.0, 10.0, alone=True)
+    assert recoveries(looked(4, 20, 9, 14).lines, Evidence(taken))[1] == Recovery(8.0, 11.0, alone=True)
 
 
 def test_a_claim_that_nobody_noted_is_not_taken_for_one_that_was_put_back() -> None:
     told = looked(4, 20, 14)
     told.lines[-1]["body"]["timeline"].insert(0, retry(7, 1.0, "the database is not available"))
-    assert recoveries(told.lines, 4.0, evidence((5, "worker-0"), (17, "worker-1"))) == [Recovery(8.0, 11.0)]
+    assert recoveries(told.lines, evidence((5, "worker-0"), (17, "worker-1"))) == [Recovery(10.0, 13.0)]
+
+
+def test_what_workers_noted_is_read_by_its_sort_and_a_torn_line_is_not(tmp_path: Path) -> None:
+    (tmp_path / "claims").write_text(
+        "1.5 asked worker-0 j1\n2.5 taken worker-0 j1\n3.5 asked worker-1 j1\n4.5 asked wor"
+    )
+    assert read_claims(tmp_path / "claims") == {"j1": [Claimed(2.5, "worker-0")]}
+    assert read_claims(tmp_path / "claims", ASKED) == {"j1": [Claimed(1.5, "worker-0"), Claimed(3.5, "worker-1")]}
 
 
 def test_the_time_in_which_nobody_could_work_is_no_recovery() -> None:
@@ -235,28 +246,34 @@ def test_the_time_in_which_nobody_could_work_is_no_recovery() -> None:
     happened(told, "fault", 20, "down", "broker")
     happened(told, "healed", 25, "down", "broker")
     shown = evidence((10, "worker-0"), gaps=((0, 11), (22, 30), (38, 50)))
-    assert recoveries(told.lines, 4.0, shown) == [Recovery(30.0 - 1 - 10 - 2, 30.0)]  # and nobody had it again
+    assert recoveries(told.lines, shown) == [Recovery(30.0 - 1 - 10 - 2, 30.0)]  # and nobody had it again
 
 
 def test_recovery_from_an_outage_counts_from_its_end_but_not_from_the_end_of_one_workers_rest() -> None:
     told = looked(9, 16)
     happened(told, "healed", 13, "down", "broker")
     happened(told, "healed", 15, "stop", "worker-1")
-    assert recoveries(told.lines, 4.0, evidence((10, "worker-0"))) == [Recovery(3.0, 3.0)]
-    assert recoveries(told.lines, 4.0, evidence((10, "worker-0"), (14, "worker-0"))) == [Recovery(1.0, 3.0)]
+    assert recoveries(told.lines, evidence((10, "worker-0"))) == [Recovery(3.0, 3.0)]
+    assert recoveries(told.lines, evidence((10, "worker-0"), (14, "worker-0"))) == [Recovery(1.0, 3.0)]
 
 
 def test_a_job_that_stripe_had_put_off_is_due_only_then_whatever_else_had_ended() -> None:
     told = looked(4, 40)
-    lost, ours = (5, 25.0, "no answer from Stripe (ReadTimeoutError)"), (30, 5.0, "the database is not available")
-    told.lines[-1]["body"]["timeline"] = [retry(*lost), retry(*ours)]
+    told.lines[-1]["body"]["timeline"] = [retry(5, 25.0, "no answer from Stripe (ReadTimeoutError)")]
     happened(told, "healed", 10, "down", "broker")
-    assert recoveries(told.lines, 4.0, evidence((5, "worker-0"), (32, "worker-1"))) == [Recovery(2.0, 30.0)]
+    assert recoveries(told.lines, evidence((5, "worker-0"), (32, "worker-1"))) == [Recovery(2.0, 30.0)]
+
+
+def test_a_job_that_we_put_off_ourselves_is_held_up_whatever_the_reason_mentions() -> None:
+    told = looked(4, 40)
+    told.lines[-1]["body"]["timeline"] = [retry(5, 25.0, "it moved while Stripe's answer was being applied")]
+    happened(told, "healed", 10, "down", "broker")
+    assert recoveries(told.lines, evidence((5, "worker-0"), (32, "worker-1"))) == [Recovery(22.0, 30.0)]
 
 
 def test_a_job_that_nobody_held_up_did_not_recover_and_its_first_wait_is_known() -> None:
     told = looked(9, 16)
-    assert recoveries(told.lines, 4.0, evidence((14, "worker-0"))) == []
+    assert recoveries(told.lines, evidence((14, "worker-0"))) == []
     assert first_waits(told.lines, evidence((14, "worker-0"), (15, "worker-1"), gaps=((10, 12),))) == [3.0]
 
 
