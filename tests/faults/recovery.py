@@ -125,7 +125,7 @@ def unix(moment: str) -> float:
 
 def _losses(job: dict[str, Any], broken: list[Line], evidence: Evidence) -> Iterator[tuple[float, float, bool]]:
     """When each worker of the job was lost, when its lease was seen to have run out, and whether it must run alone."""
-    before = 0.0
+    before = unix(job["created_at"])
     for line in job["timeline"]:
         if line["what"] == "lease expired":
             expired, times = unix(line["at"]), (line.get("data") or {}).get("times", 1)

@@ -15,6 +15,8 @@ HEAD = " ".join(
 )  # fmt: skip
 
 
+ENOUGH = 100
+"""Recoveries without which a 99th percentile is the longest of them."""
 ALONE_SECONDS = 30.0
 """So much longer a job may take that waits for a process which empties itself, beside others that kill theirs."""
 
@@ -102,12 +104,20 @@ def merged(rows: Sequence[Row]) -> list[Row]:
 
 def overall(rows: Sequence[Row]) -> str:
     """T of all rows together, as a share of each row's bound: few rows have the hundred that a percentile needs."""
-    results = [row.result for row in rows if row.wanted and row.result.limit]
-    shares = [one.promised / result.limit for result in results for one in result.recovery if not one.alone]
-    if not shares:
+    if not (shares := _shares(rows)):
         return "nothing had to recover"
-    p99 = percentile(shares, 0.99)
-    return f"T of all {len(shares)}: p99 {p99:.0%} of its bound, longest {max(shares):.0%}"
+    return f"T of all {len(shares)}: p99 {percentile(shares, 0.99):.0%} of its bound, longest {max(shares):.0%}"
+
+
+def too_late(rows: Sequence[Row]) -> bool:
+    """Whether T's 99th percentile is beyond its bound, where there are enough recoveries to have one."""
+    shares = _shares(rows)
+    return len(shares) >= ENOUGH and (percentile(shares, 0.99) or 0.0) > 1.0
+
+
+def _shares(rows: Sequence[Row]) -> list[float]:
+    results = [row.result for row in rows if row.wanted and row.result.limit]
+    return [one.promised / result.limit for result in results for one in result.recovery if not one.alone]
 
 
 def _one_of(group: Sequence[Row]) -> Row:

@@ -15,14 +15,7 @@ from tests.faults.caller import Caller, NoAnswer
 from tests.faults.checker import Checker, Violation
 from tests.faults.customer import Customer, Habits
 from tests.faults.history import ASKED, TAKEN, History
-from tests.faults.recovery import (
-    Evidence,
-    Recovery,
-    first_waits,
-    percentile,
-    read_claims,
-    recoveries,
-)
+from tests.faults.recovery import Evidence, Recovery, first_waits, percentile, read_claims, recoveries
 from tests.faults.world import API_KEY, PUBLISHABLE_KEY, World
 
 PATIENCE = 150.0

@@ -11,6 +11,8 @@ from tests.faults.checker import Checker
 from tests.faults.history import ANSWER, ASKED, CALL, Line
 from tests.faults.presence import Presence, gaps
 from tests.faults.recovery import Claimed, Evidence, Recovery, first_waits, percentile, read_claims, recoveries
+from tests.faults.report import Row, overall, too_late
+from tests.faults.run import Result
 from tests.faults.transitions import legal
 from tests.faults.witness import Movement, Witness
 
@@ -231,6 +233,20 @@ def test_a_claim_that_nobody_noted_is_not_taken_for_one_that_was_put_back() -> N
     told = looked(4, 20, 14)
     told.lines[-1]["body"]["timeline"].insert(0, retry(7, 1.0, "the database is not available"))
     assert recoveries(told.lines, evidence((5, "worker-0"), (17, "worker-1"))) == [Recovery(10.0, 13.0)]
+
+
+def test_a_first_claim_of_which_nothing_is_noted_counts_from_the_jobs_creation() -> None:
+    assert recoveries(looked(8, 16, 14).lines, Evidence({})) == [Recovery(8.0, 8.0)]
+
+
+def test_t_of_a_whole_run_is_too_long_by_its_percentile_and_not_by_one_row() -> None:
+    def row(*seconds: float) -> Row:
+        return Row("kills", "sqlite", Result(1, 1.0, [], [Recovery(one, one) for one in seconds], limit=5.0), "again")
+
+    assert too_late([row(*[4.0] * 98), row(6.0, 6.0)])
+    assert not too_late([row(*[4.0] * 99), row(6.0)])
+    assert not too_late([row(6.0)])
+    assert overall([row(*[4.0] * 99), row(6.0)]) == "T of all 100: p99 80% of its bound, longest 120%"
 
 
 def test_what_workers_noted_is_read_by_its_sort_and_a_torn_line_is_not(tmp_path: Path) -> None:
