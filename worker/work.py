@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -25,6 +25,9 @@ STOPPING_SECONDS = 5.0
 """So long after the word to stop an attempt may begin a call: with the call and what follows, 35 s at the most."""
 MOST_HELD_BACK = 0.5
 """Of a lease shorter than the usual one (tests have them) this share at most is kept for a call."""
+
+
+Ended = TypeVar("Ended")
 
 
 class Work:
@@ -102,17 +105,18 @@ class Work:
         with self._end(jobs.SUCCEEDED, result=result) as conn:
             yield conn
 
-    def end_at_once(self, end: Callable[[list[Note]], bool]) -> bool:
+    def end_at_once(self, end: Callable[[list[Note]], Ended]) -> Ended:
         """End the job by one statement that checks the fence itself.
 
         Args:
-            end: writes the end with these notes; False if it wrote nothing.
+            end: writes the end with these notes; returns something false if it wrote nothing.
 
         Returns:
-            Whether the job ended; if not, go on.
+            What `end` returned; if that is false the job has not ended, and must go on.
         """
-        self.ended = end(self._notes())
-        return self.ended
+        written = end(self._notes())
+        self.ended = bool(written)
+        return written
 
     @contextmanager
     def fail(self, problem: Permanent) -> Iterator[Connection]:

@@ -14,19 +14,18 @@ from typing import Any, LiteralString, NamedTuple
 from sqlalchemy import ARRAY, Uuid, any_, bindparam, select
 
 from core.domain import orders, payments
+from core.domain.endings import end_together, whole
 from core.domain.leases import Claim
 from core.domain.orders import Order
 from core.domain.payments import Payment
 from core.domain.settlement import INTENT_STATUS, mismatch
-from core.domain.timeline import Note, shown
+from core.domain.timeline import Note
 from core.grouping import Group
-from core.statements import columns, is_postgresql, prepared, run_statement
+from core.statements import is_postgresql, prepared, run_statement
 
-# Job, order and payment are locked in that order, as in the long way, and whatever somebody else holds is left out
-# rather than waited for: no job waits for a neighbour's order, and nothing can wait in a circle. Each part needs the
-# row of the part before, so that a replaced lease, an order that moved or a payment that somebody told about ends it
-# there. A row that changed since the statement began is looked at again, by PostgreSQL, when its lock is had.
-_END: LiteralString = """
+# Job, order and payment are locked in that order, as in the long way. Each part needs the row of the part before, so
+# that a replaced lease, an order that moved or a payment that somebody told about ends it there.
+_END = whole("""
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest(
         %(job)s::uuid[], %(token)s::uuid[], %(order)s::uuid[], %(payment)s::uuid[], %(seen)s::text[],
@@ -34,10 +33,7 @@ WITH given AS MATERIALIZED (
         %(test_mode)s::boolean[], %(detail)s::text[], %(result)s::jsonb[]
     ) AS given
         (job, token, order_id, payment, seen, status, intent, secret, charge, received, test_mode, detail, result)
-), mine AS MATERIALIZED (
-    SELECT jobs.id FROM given JOIN jobs ON jobs.id = job AND jobs.lease_token = token
-    FOR UPDATE OF jobs SKIP LOCKED
-), locked AS MATERIALIZED (
+), {mine}, locked AS MATERIALIZED (
     SELECT orders.id, orders.status FROM mine JOIN given ON job = mine.id JOIN orders ON orders.id = order_id
     WHERE orders.status IN ('pending', 'awaiting_payment')
     FOR UPDATE OF orders SKIP LOCKED
@@ -56,19 +52,12 @@ WITH given AS MATERIALIZED (
     UPDATE orders SET status = 'awaiting_payment' FROM paid JOIN locked ON locked.id = paid.order_id
     WHERE orders.id = locked.id AND locked.status <> 'awaiting_payment'
 ), ended AS (
-    UPDATE jobs SET status = 'succeeded', result = paid.result, error = NULL, finished_at = statement_timestamp(),
-        lease_token = NULL, lease_expires_at = NULL
+    UPDATE jobs SET {succeeded}, result = paid.result
     FROM paid WHERE jobs.id = paid.job
     RETURNING jobs.id
-), noted AS (
-    INSERT INTO job_events (job_id, at, what, data)
-    SELECT ended.id, note.at, note.what, note.data
-    FROM unnest(%(noted)s::uuid[], %(at)s::timestamptz[], %(what)s::text[], %(data)s::jsonb[])
-        WITH ORDINALITY AS note (job, at, what, data, place)
-    JOIN ended ON ended.id = note.job ORDER BY place
-)
+), {noted}
 SELECT job, 1 / (SELECT count(*) FROM ended WHERE ended.id = job) FROM paid
-"""  # a payment without its job's end divides by zero, which undoes all of it
+""")  # a payment without its job's end divides by zero, which undoes all of it
 
 
 def load(claims: Sequence[Claim]) -> dict[str, tuple[Payment, Order]]:
@@ -163,21 +152,7 @@ def _ending(
 
 def _end_together(given: Sequence[tuple[_Ending, Sequence[Note]]]) -> list[bool]:
     """Whether each was written. Of two attempts about one order only the first may be: the other must see it."""
-    first = {ending.order: ending for ending, _ in reversed(given)}
-    alone = [(ending, notes) for ending, notes in given if first[ending.order] is ending]
-    written = [(ending.job, note) for ending, notes in alone for note in notes]
-    found = run_statement(
-        _END,
-        {
-            **columns([ending for ending, _ in alone]),
-            "noted": [job for job, _ in written],
-            "at": [note.at for _, note in written],
-            "what": [shown(note) for _, note in written],
-            "data": [None if note.data is None else json.dumps(note.data) for _, note in written],
-        },
-    )
-    ended = {row[0] for row in found}
-    return [first[ending.order] is ending and ending.job in ended for ending, _ in given]
+    return [row is not None for row in end_together(_END, given, lambda ending: ending.order)]
 
 
 _group = Group(_end_together)

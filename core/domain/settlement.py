@@ -206,6 +206,8 @@ def _status(conn: Connection, order: Order, captured: int) -> str:
             payment.status in payments.LIVE and payment.payment_intent_id
             for payment in payments.of_order(conn, order.id)
         )
+        if refunds.total(conn, order.id, settled=True):  # of a success that nobody told us of yet
+            return orders.PENDING  # not waiting: that would say that its money needs no sum (`news.pay`)
         return orders.AWAITING_PAYMENT if waiting else orders.PENDING
     refunded = refunds.total(conn, order.id, settled=True)
     if refunded == 0:

@@ -45,6 +45,11 @@ class WebhookEvent:
     received_at: datetime
 
 
+SHOWN = [
+    webhook_events.c[name] for name in ("id", "type", "api_version", "livemode", "payload", "status", "received_at")
+]
+
+
 def receive(
     conn: Connection,
     *,
@@ -87,10 +92,7 @@ def get(conn: Connection, event_id: str) -> WebhookEvent:
     Raises:
         LookupError: there is none: a job of ours names no row.
     """
-    shown = [
-        webhook_events.c[name] for name in ("id", "type", "api_version", "livemode", "payload", "status", "received_at")
-    ]
-    found = conn.execute(select(*shown).where(webhook_events.c.id == event_id)).first()
+    found = conn.execute(select(*SHOWN).where(webhook_events.c.id == event_id)).first()
     if found is None:
         raise LookupError(f"event {event_id}")
     return WebhookEvent(**found._asdict())

@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from core import database, statements
 from core.database import DatabaseUnavailable, transaction
-from core.domain import checkouts, intake, leases, openings
+from core.domain import checkouts, endings, intake, leases, news, openings
+from core.domain.leases import Claim
 from core.ids import new_id
 from core.statements import is_postgresql, run_statement
 from tests.core.domain import shop
@@ -52,16 +53,21 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(inner)
 
 
+BY_KEY = ("uq_payments_live", "uq_payments_intent", "uq_jobs_idempotency", "ix_refunds_order")
+DONE = {"users": "", "orders": "canceled", "payments": "canceled", "webhook_events": "processed", "jobs": "succeeded"}
+"""Each table and the status of its rows."""
+
+
 def after_a_quiet_night(url: str) -> None:
     """Many customers whose orders are done, counted while nobody was at work."""
     with psycopg.connect(url, autocommit=True) as connection:
-        for table in ("users", "orders", "payments", "jobs"):
+        for table, status in DONE.items():
             columns = [name for (name,) in connection.execute(
                 "SELECT column_name FROM information_schema.columns WHERE table_name = %s", (table,))]  # fmt: skip
             new = {
                 "id": "gen_random_uuid()", "email_folded": "n::text", "payment_intent_id": "NULL", "reference": "NULL",
-                "status": "'succeeded'" if table == "jobs" else "'canceled'", "lease_token": "NULL",
-                "idempotency_key": "n::text", "idempotency_scope": "'scope'",
+                "status": f"'{status}'", "lease_token": "NULL",
+                "idempotency_key": "gen_random_uuid()::text", "idempotency_scope": "'scope'",
             }  # fmt: skip
             values = ", ".join(new.get(name, f'"{name}"') for name in columns)
             names = ", ".join(f'"{name}"' for name in columns)
@@ -93,6 +99,15 @@ def test_a_statement_is_a_transaction_of_its_own_and_wrong_ones_change_nothing()
     assert run_statement("SELECT place FROM cursors", {}) == [({"at": 1},)]
 
 
+def take_in(event_id: str, type: str, seen: dict[str, Any]) -> Claim:
+    """An event that came, whose job is under a lease."""
+    payload = json.dumps({"data": {"object": seen}})
+    event = intake.take_in(intake.Delivery(event_id, type, None, False, payload, shop.request()), True)
+    assert event
+    [claim] = leases.take(event.kind.name, [event.job_id])
+    return claim
+
+
 @on_postgresql
 @pytest.mark.parametrize("counted", [False, True], ids=["when nobody has counted them", "after a quiet night"])
 def test_a_plan_that_is_kept_while_the_tables_grow_finds_rows_by_their_keys(
@@ -104,27 +119,33 @@ def test_a_plan_that_is_kept_while_the_tables_grow_finds_rows_by_their_keys(
         ran.add(sql)
         return run_statement(sql, params)
 
-    for module in (openings, checkouts, intake, leases):
+    for module in (openings, checkouts, endings, intake, leases, news):
         monkeypatch.setattr(module, "run_statement", noted)
     with transaction() as conn:
         order = shop.place(conn)
     accepted = openings.open_checkout(order.account_id, order.id, shop.request())
-    event = intake.take_in(intake.Delivery("evt_1", "charge.updated", None, False, "{}", shop.request()), True)
     assert accepted
-    assert event
-    leases.take(event.kind.name, [event.job_id])
     [claim] = leases.take(accepted.kind.name, [accepted.job_id])
     [(payment, _)] = checkouts.load([claim]).values()
-    assert checkouts.end(claim, payment, shop.intent(payment), False, {}, [])
+    seen = shop.intent(payment)
+    assert checkouts.end(claim, payment, seen, False, {}, [])
+    paying, closing = take_in("evt_1", "payment_intent.succeeded", seen), take_in("evt_2", "charge.updated", seen)
+    [told, _] = news.load([paying, closing]).values()
+    assert told.payment
+    paid = shop.intent(told.payment, "succeeded")
+    assert news.pay(paying, told.event.id, told.payment, paid, False, {}, []) == order.user_id
+    assert news.close(closing, "evt_2", None, "ignored", {}, [])
 
-    assert len(ran) == 6
+    assert len(ran) == 10
     if counted:
         after_a_quiet_night(database_url)
     for node in (node for sql in ran for node in kept_plan(sql)):
         assert node["Node Type"] not in ("Seq Scan", "Hash Join", "Merge Join"), node
         if "Index Name" in node:
-            assert node["Index Name"].startswith(("pk_", "uq_payments_live", "uq_jobs_idempotency")), node
-            assert re.search(r"\(id = |\(name\)|order_id = |idempotency_key = ", node.get("Index Cond", "")), node
+            assert node["Index Name"].startswith(("pk_", *BY_KEY)), node
+            assert re.search(
+                r"id = |\bid\)::text = |_intent_id\)::text = |\(name\)|idempotency_key = ", node.get("Index Cond", "")
+            ), node
 
 
 @on_postgresql

@@ -66,7 +66,7 @@ MUTANTS: dict[str, Mutant] = {
     "fence-postgresql": Mutant(  # whose ordinary checkouts end in one statement with fences of its own
         (
             Edit("core/domain/leases.py", " & (jobs.c.lease_token == claim.token)", ""),
-            Edit("core/domain/checkouts.py", " AND jobs.lease_token = token\n", "\n"),
+            Edit("core/domain/endings.py", " AND jobs.lease_token = token\n", "\n"),
         ),
         "stopped",
         "OF",
@@ -112,6 +112,7 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit("core/domain/orders.py", ".where(mine).with_for_update()", ".where(mine)"),
             Edit("core/domain/checkouts.py", "    FOR UPDATE OF orders SKIP LOCKED\n", ""),
+            Edit("core/domain/news.py", "    FOR UPDATE OF orders SKIP LOCKED\n", ""),
             Edit("core/domain/openings.py", "    FOR UPDATE OF orders SKIP LOCKED\n", ""),
         ),
         "calm", "LRO", "postgresql", 300,

@@ -24,7 +24,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from core import clock, database
 from core.database import reading
-from core.domain import checkouts, checks, leases, openings, orders
+from core.domain import checkouts, checks, leases, news, openings, orders
 from core.payments import signature
 from tests.faults.history import ASKED, TAKEN
 
@@ -57,7 +57,7 @@ def _later() -> None:
         return f"(clock_timestamp() + interval '{HOURS} hours')"
 
     moved_clock = f"(clock_timestamp() + interval '{HOURS} hours')"
-    for module, name in ((checkouts, "_END"), (openings, "_OPEN")):
+    for module, name in ((checkouts, "_END"), (news, "_PAY"), (news, "_CLOSE"), (openings, "_OPEN")):
         vars(module)[name] = vars(module)[name].replace("statement_timestamp()", moved_clock)
 
     @compiles(database.now_plus, "postgresql")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.domain import checkouts, jobs
+from core.domain import checkouts, jobs, news
 from worker.flows.backfill import backfill_events
 from worker.flows.canary import sing
 from worker.flows.charge import create_payment
@@ -16,7 +16,7 @@ from worker.work import Batched
 FLOWS: dict[str, Flow] = {
     jobs.PAYMENT_CREATE.name: Batched(create_payment, checkouts.load),
     jobs.REFUND_CREATE.name: create_refund,
-    jobs.WEBHOOK_PROCESS.name: process_webhook,
+    jobs.WEBHOOK_PROCESS.name: Batched(process_webhook, news.load),
     jobs.STATISTICS_RECOMPUTE.name: recompute,
     jobs.CANARY.name: sing,
     jobs.RECONCILE_EVENTS.name: backfill_events,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +10,12 @@ from sqlalchemy import Connection
 from core import cache, get_logger, payment
 from core.crashpoints import crash_point
 from core.database import reading
-from core.domain import leases, orders, payments, refunds, webhooks
+from core.domain import leases, news, orders, payments, refunds, webhooks
+from core.domain.news import Told
 from core.domain.orders import Order
 from core.domain.payments import Payment
 from core.domain.settlement import REFUND_STATUS, dispute_seen, intent_seen, mismatch, ours, refund_seen
+from core.domain.timeline import Note
 from core.domain.webhooks import WebhookEvent
 from core.errors import Retryable
 from core.payments import PaymentRefused
@@ -32,23 +33,27 @@ Apply = Callable[[Connection, Order], str | None]
 
 def process_webhook(work: Work) -> None:
     """Process one stored event."""
-    with reading() as conn:
-        event = webhooks.get(conn, work.args["event_id"])
+    told = work.loaded or _read(work)
+    event = told.event
     if event.status not in (webhooks.RECEIVED, webhooks.UNMATCHED):  # an operator may have an unmatched one tried again
         with work.succeed({"event_id": event.id, "outcome": event.status}):
             return
-    seen = json.loads(event.payload)["data"]["object"]
     handler = _handler(event.type)
     if handler is None:
         _close(work, event, webhooks.IGNORED)
         return
     try:
-        handler(work, event, seen)
+        handler(work, told)
     except PaymentRefused as error:
         _park(work, event, f"Stripe does not show the object of {event.id}: {error.detail}")
 
 
-def _handler(type: str) -> Callable[[Work, WebhookEvent, dict[str, Any]], None] | None:
+def _read(work: Work) -> Told:
+    with reading() as conn:
+        return news.told(webhooks.get(conn, work.args["event_id"]))
+
+
+def _handler(type: str) -> Callable[[Work, Told], None] | None:
     if type.startswith("payment_intent."):
         return _intent
     if type.startswith("refund.") or type in ("charge.refund.updated", "charge.refunded"):
@@ -58,10 +63,10 @@ def _handler(type: str) -> Callable[[Work, WebhookEvent, dict[str, Any]], None] 
     return None
 
 
-def _intent(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
-    marks = seen.get("metadata") or {}
-    with reading() as conn:
-        row = payments.of_intent(conn, seen["id"], marks.get("payment_id"))
+def _intent(work: Work, told: Told) -> None:
+    event, seen, row = told
+    if row is None:
+        row = _payment_of(seen, seen["id"])
     if row is None:
         _unmatched(work, event, seen)
         return
@@ -69,19 +74,20 @@ def _intent(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
         _close(work, event, webhooks.PROCESSED, row)  # our own call's answer said it all
         return
     insist_on_stripe(row.test_mode)
-    told = event.type in TERMINAL and event.api_version == payment.api_version
-    if not told or mismatch(row, seen, payment.livemode()):  # every conflict is settled by Stripe itself
+    says_it_all = event.type in TERMINAL and event.api_version == payment.api_version
+    if not says_it_all or mismatch(row, seen, payment.livemode()):  # every conflict is settled by Stripe itself
         _before_reading(work, row)
         seen = payment.retrieve_payment_intent(seen["id"])
 
     def apply(conn: Connection, order: Order) -> str | None:
         return intent_seen(conn, order, payments.get(conn, row.id), seen, payment.livemode())
 
-    _close(work, event, webhooks.PROCESSED, row, apply)
+    _close(work, event, webhooks.PROCESSED, row, apply, seen)
 
 
-def _refunds(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
-    row = _payment_of(seen)
+def _refunds(work: Work, told: Told) -> None:
+    event, seen, _ = told
+    row = _payment_of(seen, seen.get("payment_intent"))
     if row is None:
         _unmatched(work, event, seen)
         return
@@ -112,8 +118,9 @@ def _refunds_seen(row: Payment, found: list[dict[str, Any]], intent: dict[str, A
     return apply
 
 
-def _dispute(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
-    row = _payment_of(seen)
+def _dispute(work: Work, told: Told) -> None:
+    event, seen, _ = told
+    row = _payment_of(seen, seen.get("payment_intent"))
     if row is None:
         _unmatched(work, event, seen)
         return
@@ -133,10 +140,12 @@ def _before_reading(work: Work, row: Payment) -> None:
     work.check_time()
 
 
-def _payment_of(seen: dict[str, Any]) -> Payment | None:
-    intent = seen.get("payment_intent")
+def _payment_of(seen: dict[str, Any], intent_id: str | None) -> Payment | None:
+    if intent_id is None:
+        return None
+    claimed = (seen.get("metadata") or {}).get("payment_id") if intent_id == seen["id"] else None
     with reading() as conn:
-        return payments.of_intent(conn, intent) if intent else None
+        return payments.of_intent(conn, intent_id, claimed)
 
 
 def _unmatched(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
@@ -156,21 +165,45 @@ def _park(work: Work, event: WebhookEvent, reason: str) -> None:
 
 
 def _close(
-    work: Work, event: WebhookEvent, status: str, row: Payment | None = None, apply: Apply | None = None
+    work: Work,
+    event: WebhookEvent,
+    status: str,
+    row: Payment | None = None,
+    apply: Apply | None = None,
+    intent: dict[str, Any] | None = None,
 ) -> None:
-    user_id = None
+    """End an event with what it changes, if anything; `intent` is what Stripe shows if that is all that it changes."""
+    result = {"event_id": event.id, "outcome": status}
     crash_point("webhook.read")
-    with work.succeed({"event_id": event.id, "outcome": status}) as conn:
-        webhooks.close(conn, event.id, status)
-        if row is not None:
-            leases.tie(conn, work.claim, row.account_id, row.order_id)
-        if row is not None and apply is not None:
-            order = orders.lock(conn, row.account_id, row.order_id)
-            user_id = order.user_id
-            doubt = apply(conn, order)
-            if doubt:
-                logger.error("money in doubt", extra={"order_id": order.id, "reason": doubt})
-                work.doubt(conn, doubt)
+
+    def at_once(notes: list[Note]) -> str | bool | None:
+        if apply is None:
+            return news.close(work.claim, event.id, row, status, result, notes)
+        if row is None or intent is None:
+            return None
+        return news.pay(work.claim, event.id, row, intent, payment.livemode(), result, notes)
+
+    user_id = work.end_at_once(at_once)
+    if not work.ended:
+        user_id = _close_under_lock(work, event, row, apply, result)
     crash_point("webhook.applied")
-    if row is not None and user_id:
+    if row is not None and apply is not None:
         cache.delete(f"stats:{row.account_id}:{user_id}")
+
+
+def _close_under_lock(
+    work: Work, event: WebhookEvent, row: Payment | None, apply: Apply | None, result: dict[str, Any]
+) -> str | None:
+    with work.succeed(result) as conn:
+        webhooks.close(conn, event.id, result["outcome"])
+        if row is None:
+            return None
+        leases.tie(conn, work.claim, row.account_id, row.order_id)
+        if apply is None:
+            return None
+        order = orders.lock(conn, row.account_id, row.order_id)
+        doubt = apply(conn, order)
+        if doubt:
+            logger.error("money in doubt", extra={"order_id": order.id, "reason": doubt})
+            work.doubt(conn, doubt)
+        return order.user_id

@@ -15,11 +15,14 @@ from sqlalchemy import select
 from core.database import reading, transaction
 from core.domain import jobs, orders, pauses, payments, refunds, webhooks
 from core.domain.orders import Order
+from core.statements import is_postgresql
 from tests.worker.conftest import SECRET_KEY
 from tests.worker.crashes import KillAt
 from tests.worker.shop import Shop
 from tests.worker.stripe import Stripe, fault
+from worker.flows import webhook
 from worker.flows.webhook import SNOOZES
+from worker.work import Work
 
 Event = dict[str, Any]
 
@@ -60,6 +63,24 @@ def test_the_news_that_it_was_paid_pays_the_order_once(shop: Shop, stripe: Strip
     assert shop.look(order).status == orders.PAID
     assert shop.ledger(order) == [("payment", 1050)]
     assert shop.payment(order).charge_id
+
+
+def test_ordinary_news_ends_on_postgresql_without_waiting_for_a_lock(
+    shop: Shop, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = checked_out(shop, "pm_card_visa", stripe)
+    slow = list[str]()
+
+    def counted(work: Work, *given: Any) -> Any:
+        slow.append(work.args["event_id"])
+        return close_under_lock(work, *given)
+
+    close_under_lock = webhook._close_under_lock
+    monkeypatch.setattr(webhook, "_close_under_lock", counted)
+    events = stripe.events()
+    news(shop, events)
+    assert shop.look(order).status == orders.PAID
+    assert len(slow) == (0 if is_postgresql() else len(events))
 
 
 def test_a_webhook_that_comes_five_times_is_one_event_and_one_job(shop: Shop, stripe: Stripe) -> None:
