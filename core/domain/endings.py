@@ -1,14 +1,14 @@
 """What the short ways on PostgreSQL share: one statement that ends many jobs, each under its fence.
 
-Such a statement begins with `given` (a row for each ending, with `job` and `token`), goes on from `mine`, so that a
-replaced attempt writes nothing, and closes with `noted`, which writes the timelines of the jobs in `ended`.
+Such a statement begins with `given` (a row for each ending, with `job` and `token`) and goes on from `mine`, so that a
+replaced attempt writes nothing. The jobs that it ends are its `ended`, whose timelines `noted` writes; it returns a row
+for each, which begins with the job's id.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, LiteralString, NamedTuple, TypeVar
 
 from core.domain.timeline import Note, shown
@@ -16,8 +16,9 @@ from core.statements import columns, run_statement
 
 Ending = TypeVar("Ending", bound=NamedTuple)
 
-# What somebody else holds is left out rather than waited for: no job waits for a neighbour's, and nothing can wait in a
-# circle. A row that changed since the statement began is looked at again, by PostgreSQL, when its lock is had.
+# What somebody else holds, of orders and payments, too, is left out rather than waited for: no job waits for a
+# neighbour's, and nothing can wait in a circle. A row that changed since the statement began is looked at again, by
+# PostgreSQL, when its lock is had.
 _MINE: LiteralString = """mine AS MATERIALIZED (
     SELECT jobs.id FROM given JOIN jobs ON jobs.id = job AND jobs.lease_token = token
     FOR UPDATE OF jobs SKIP LOCKED
@@ -39,10 +40,7 @@ def whole(sql: LiteralString) -> LiteralString:
 
 
 def end_together(
-    sql: LiteralString,
-    given: Sequence[tuple[Ending, Sequence[Note]]],
-    about: Callable[[Ending], Hashable],
-    fixed: Mapping[str, Any] = MappingProxyType({}),
+    sql: LiteralString, given: Sequence[tuple[Ending, Sequence[Note]]], about: Callable[[Ending], Hashable]
 ) -> list[tuple[Any, ...] | None]:
     """Run such a statement.
 
@@ -50,14 +48,13 @@ def end_together(
         sql: returns a row for each job that it ended, which begins with the job's id.
         given: endings, at least one, whose first field is the job's id, each with the lines of its timeline.
         about: of several endings about one thing only the first is tried: the others must see what it did.
-        fixed: parameters that are the same for all of them.
 
     Returns:
         Of each ending its row, or None if it was not written.
     """
     first = {about(ending): ending for ending, _ in reversed(given)}
     alone = [(ending, notes) for ending, notes in given if first[about(ending)] is ending]
-    rows = {row[0]: row for row in run_statement(sql, {**_parameters(alone), **fixed})}
+    rows = {row[0]: row for row in run_statement(sql, _parameters(alone))}
     return [rows.get(ending[0]) if first[about(ending)] is ending else None for ending, _ in given]
 
 

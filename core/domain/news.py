@@ -1,7 +1,7 @@
 """The short way of Stripe's news on PostgreSQL: what a message's jobs read, and how nearly all of them end.
 
-Each is one statement for many jobs. The end writes all of a job or nothing of it, and nothing unless everything is as
-it was seen; whoever is told so goes the long way (`settlement.intent_seen` under the order's lock), which decides.
+Many jobs end in one statement, each with all that belongs to it or not at all. Whoever is told that nothing was written
+goes the long way, which decides: for a payment that is `settlement.intent_seen` under the order's lock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, LiteralString, NamedTuple
 
 from sqlalchemy import ARRAY, String, any_, bindparam, select
 
-from core.domain import ledger, payments, webhooks
+from core.domain import payments, webhooks
 from core.domain.endings import end_together, whole
 from core.domain.leases import Claim
 from core.domain.payments import Payment
@@ -24,41 +24,45 @@ from core.grouping import Group
 from core.ids import new_id
 from core.statements import is_postgresql, prepared, run_statement
 
-# Job, order and payment are locked in that order, as in the long way. An order that waits for its payment has captured
-# nothing and, as far as anybody knew when it came to wait, refunded nothing (`settlement.settle_order`): its status
-# after this payment needs no sum. A refund that was known before it began to wait is looked for, by its order: without
-# OFFSET a kept plan reads all refunds that there are.
+# Job, order and payment are locked in that order, as in the long way, and what somebody else holds is left out; an
+# event belongs to its job alone. An order that waits for its payment has captured nothing, so that its status after
+# this one needs no sum, unless it was refunded before its success was known (reconciliation finds such a refund). What
+# the statement's snapshot shows of that, NOT EXISTS sees; since then it makes the order not wait
+# (`settlement.settle_order`), which PostgreSQL sees when it looks at the locked row again. Without OFFSET a kept plan
+# reads all refunds that there are.
 _PAY = whole("""
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest(
         %(job)s::uuid[], %(token)s::uuid[], %(event)s::text[], %(order)s::uuid[], %(payment)s::uuid[], %(seen)s::text[],
-        %(intent)s::text[], %(secret)s::text[], %(charge)s::text[], %(detail)s::text[], %(transfer)s::uuid[],
-        %(result)s::jsonb[]
-    ) AS given (job, token, event, order_id, payment, seen, intent, secret, charge, detail, transfer, result)
+        %(intent)s::text[], %(received)s::bigint[], %(secret)s::text[], %(charge)s::text[], %(detail)s::text[],
+        %(transfer)s::uuid[], %(result)s::jsonb[]
+    ) AS given
+        (job, token, event, order_id, payment, seen, intent, received, secret, charge, detail, transfer, result)
 ), {mine}, locked AS MATERIALIZED (
     SELECT orders.id, orders.total FROM mine JOIN given ON job = mine.id JOIN orders ON orders.id = order_id
-    WHERE orders.status = 'awaiting_payment'
+    WHERE orders.status = 'awaiting_payment' AND orders.total >= received
         AND NOT EXISTS (
             SELECT FROM refunds WHERE refunds.order_id = orders.id AND refunds.status = 'succeeded' OFFSET 0
         )
     FOR UPDATE OF orders SKIP LOCKED
 ), open AS MATERIALIZED (
     SELECT payments.id FROM locked JOIN given ON order_id = locked.id JOIN payments ON payments.id = payment
-    WHERE payments.status = seen AND payments.amount <= locked.total
+    WHERE payments.status = seen AND payments.payment_intent_id = intent AND payments.amount = received
     FOR UPDATE OF payments SKIP LOCKED
 ), paid AS (
-    UPDATE payments SET status = 'succeeded', client_secret = secret, charge_id = charge, detail = given.detail,
-        amount_received = amount, updated_at = statement_timestamp()
+    UPDATE payments SET status = 'succeeded', client_secret = secret, charge_id = charge, amount_received = received,
+        detail = given.detail, updated_at = statement_timestamp()
     FROM given JOIN open ON open.id = given.payment
     WHERE payments.id = open.id AND payments.status = seen
-    RETURNING job, event, given.order_id, payments.account_id, payments.currency, amount, intent, transfer, given.result
+    RETURNING job, event, given.order_id, payments.account_id, payments.currency, intent, received, transfer,
+        given.result
 ), moved AS (
     UPDATE orders SET status = 'paid' FROM paid WHERE orders.id = paid.order_id
     RETURNING orders.id, orders.user_id
 ), posted AS (
     INSERT INTO ledger_transfers
         (id, account_id, order_id, kind, cause, currency, debit, credit, amount, posted_at)
-    SELECT transfer, account_id, order_id, %(kind)s, intent, currency, %(debit)s, %(credit)s, amount,
+    SELECT transfer, account_id, order_id, 'payment', intent, currency, 'stripe_balance', 'sales', received,
         statement_timestamp() FROM paid
     ON CONFLICT DO NOTHING
 ), closed AS (
@@ -70,10 +74,10 @@ WITH given AS MATERIALIZED (
     FROM paid WHERE jobs.id = paid.job
     RETURNING jobs.id
 ), {noted}
-SELECT paid.job, moved.user_id, 1 / (count(moved.id) * count(ended.id) * count(closed.job))
-FROM paid LEFT JOIN moved ON moved.id = order_id LEFT JOIN ended ON ended.id = paid.job
-    LEFT JOIN closed ON closed.job = paid.job
-GROUP BY paid.job, moved.user_id
+SELECT job, (SELECT user_id FROM moved WHERE moved.id = order_id),
+    1 / ((SELECT count(*) FROM moved WHERE moved.id = order_id) * (SELECT count(*) FROM ended WHERE ended.id = job)
+        * (SELECT count(*) FROM closed WHERE closed.job = paid.job))
+FROM paid
 """)  # a payment without its order's move, its job's end or its event's divides by zero, which undoes all of it
 
 _CLOSE = whole("""
@@ -93,8 +97,7 @@ WITH given AS MATERIALIZED (
     FROM ended WHERE webhook_events.id = ended.event
     RETURNING ended.id
 ), {noted}
-SELECT ended.id, 1 / count(closed.id)
-FROM ended LEFT JOIN closed ON closed.id = ended.id GROUP BY ended.id
+SELECT id, 1 / (SELECT count(*) FROM closed WHERE closed.id = ended.id) FROM ended
 """)
 
 
@@ -214,6 +217,7 @@ class _Paying(NamedTuple):
     payment: str
     seen: str
     intent: str
+    received: int
     secret: str | None
     charge: str | None
     detail: str | None
@@ -248,6 +252,7 @@ def _paying(
         payment=payment.id,
         seen=payment.status,
         intent=intent["id"],
+        received=intent["amount_received"],
         secret=intent.get("client_secret") or payment.client_secret,
         charge=intent.get("latest_charge"),
         detail=(intent.get("last_payment_error") or {}).get("message"),
@@ -257,9 +262,7 @@ def _paying(
 
 
 def _pay_together(given: Sequence[tuple[_Paying, Sequence[Note]]]) -> list[str | None]:
-    debit, credit = ledger.ACCOUNTS[ledger.PAYMENT]
-    fixed = {"kind": ledger.PAYMENT, "debit": debit, "credit": credit}
-    rows = end_together(_PAY, given, lambda paying: paying.order, fixed)
+    rows = end_together(_PAY, given, lambda paying: paying.order)
     return [None if row is None else row[1] for row in rows]
 
 

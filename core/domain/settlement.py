@@ -199,6 +199,7 @@ def settle_order(conn: Connection, order: Order) -> int:
 
 
 def _status(conn: Connection, order: Order, captured: int) -> str:
+    refunded = refunds.total(conn, order.id, settled=True)
     if captured == 0:
         if order.status == orders.CANCELED:
             return orders.CANCELED
@@ -206,10 +207,8 @@ def _status(conn: Connection, order: Order, captured: int) -> str:
             payment.status in payments.LIVE and payment.payment_intent_id
             for payment in payments.of_order(conn, order.id)
         )
-        if refunds.total(conn, order.id, settled=True):  # of a success that nobody told us of yet
-            return orders.PENDING  # not waiting: that would say that its money needs no sum (`news.pay`)
-        return orders.AWAITING_PAYMENT if waiting else orders.PENDING
-    refunded = refunds.total(conn, order.id, settled=True)
+        # Refunded before its success was known: then it must not seem that its money needs no sum (`news.pay`).
+        return orders.AWAITING_PAYMENT if waiting and not refunded else orders.PENDING
     if refunded == 0:
         return orders.PAID
     return orders.REFUNDED if refunded >= captured else orders.PARTIALLY_REFUNDED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -29,6 +29,7 @@ SNOOZES = 8
 TERMINAL = {"payment_intent.succeeded", "payment_intent.canceled"}
 
 Apply = Callable[[Connection, Order], str | None]
+Made = TypeVar("Made")
 
 
 def process_webhook(work: Work) -> None:
@@ -66,7 +67,7 @@ def _handler(type: str) -> Callable[[Work, Told], None] | None:
 def _intent(work: Work, told: Told) -> None:
     event, seen, row = told
     if row is None:
-        row = _payment_of(seen, seen["id"])
+        row = _payment_of(seen["id"], (seen.get("metadata") or {}).get("payment_id"))
     if row is None:
         _unmatched(work, event, seen)
         return
@@ -82,12 +83,12 @@ def _intent(work: Work, told: Told) -> None:
     def apply(conn: Connection, order: Order) -> str | None:
         return intent_seen(conn, order, payments.get(conn, row.id), seen, payment.livemode())
 
-    _close(work, event, webhooks.PROCESSED, row, apply, seen)
+    _apply(work, event, row, apply, seen)
 
 
 def _refunds(work: Work, told: Told) -> None:
     event, seen, _ = told
-    row = _payment_of(seen, seen.get("payment_intent"))
+    row = _payment_of(seen.get("payment_intent"))
     if row is None:
         _unmatched(work, event, seen)
         return
@@ -101,7 +102,7 @@ def _refunds(work: Work, told: Told) -> None:
     if row.status != payments.SUCCEEDED:  # the news of the payment is late: a refund is of captured money
         work.check_time()
         intent = payment.retrieve_payment_intent(seen["payment_intent"])
-    _close(work, event, webhooks.PROCESSED, row, _refunds_seen(row, found, intent))
+    _apply(work, event, row, _refunds_seen(row, found, intent))
 
 
 def _refunds_seen(row: Payment, found: list[dict[str, Any]], intent: dict[str, Any] | None) -> Apply:
@@ -120,7 +121,7 @@ def _refunds_seen(row: Payment, found: list[dict[str, Any]], intent: dict[str, A
 
 def _dispute(work: Work, told: Told) -> None:
     event, seen, _ = told
-    row = _payment_of(seen, seen.get("payment_intent"))
+    row = _payment_of(seen.get("payment_intent"))
     if row is None:
         _unmatched(work, event, seen)
         return
@@ -131,7 +132,7 @@ def _dispute(work: Work, told: Told) -> None:
         dispute_seen(conn, row, current)
         return None
 
-    _close(work, event, webhooks.PROCESSED, row, apply)
+    _apply(work, event, row, apply)
 
 
 def _before_reading(work: Work, row: Payment) -> None:
@@ -140,12 +141,11 @@ def _before_reading(work: Work, row: Payment) -> None:
     work.check_time()
 
 
-def _payment_of(seen: dict[str, Any], intent_id: str | None) -> Payment | None:
+def _payment_of(intent_id: str | None, claimed_id: str | None = None) -> Payment | None:
     if intent_id is None:
         return None
-    claimed = (seen.get("metadata") or {}).get("payment_id") if intent_id == seen["id"] else None
     with reading() as conn:
-        return payments.of_intent(conn, intent_id, claimed)
+        return payments.of_intent(conn, intent_id, claimed_id)
 
 
 def _unmatched(work: Work, event: WebhookEvent, seen: dict[str, Any]) -> None:
@@ -164,46 +164,46 @@ def _park(work: Work, event: WebhookEvent, reason: str) -> None:
         webhooks.close(conn, event.id, webhooks.UNMATCHED, reason)
 
 
-def _close(
-    work: Work,
-    event: WebhookEvent,
-    status: str,
-    row: Payment | None = None,
-    apply: Apply | None = None,
-    intent: dict[str, Any] | None = None,
-) -> None:
-    """End an event with what it changes, if anything; `intent` is what Stripe shows if that is all that it changes."""
+def _close(work: Work, event: WebhookEvent, status: str, row: Payment | None = None) -> None:
+    """End an event that changes nothing."""
     result = {"event_id": event.id, "outcome": status}
-    crash_point("webhook.read")
 
-    def at_once(notes: list[Note]) -> str | bool | None:
-        if apply is None:
-            return news.close(work.claim, event.id, row, status, result, notes)
-        if row is None or intent is None:
+    def plainly() -> bool:
+        with work.succeed(result) as conn:
+            webhooks.close(conn, event.id, status)
+            if row is not None:
+                leases.tie(conn, work.claim, row.account_id, row.order_id)
+        return True
+
+    _end(work, lambda notes: news.close(work.claim, event.id, row, status, result, notes), plainly)
+
+
+def _apply(work: Work, event: WebhookEvent, row: Payment, apply: Apply, intent: dict[str, Any] | None = None) -> None:
+    """End an event with what it changes; `intent` is what Stripe shows, if that is all that `apply` applies."""
+    result = {"event_id": event.id, "outcome": webhooks.PROCESSED}
+
+    def pay(notes: list[Note]) -> str | None:
+        if intent is None:
             return None
         return news.pay(work.claim, event.id, row, intent, payment.livemode(), result, notes)
 
-    user_id = work.end_at_once(at_once)
-    if not work.ended:
-        user_id = _close_under_lock(work, event, row, apply, result)
-    crash_point("webhook.applied")
-    if row is not None and apply is not None:
-        cache.delete(f"stats:{row.account_id}:{user_id}")
-
-
-def _close_under_lock(
-    work: Work, event: WebhookEvent, row: Payment | None, apply: Apply | None, result: dict[str, Any]
-) -> str | None:
-    with work.succeed(result) as conn:
-        webhooks.close(conn, event.id, result["outcome"])
-        if row is None:
-            return None
-        leases.tie(conn, work.claim, row.account_id, row.order_id)
-        if apply is None:
-            return None
-        order = orders.lock(conn, row.account_id, row.order_id)
-        doubt = apply(conn, order)
-        if doubt:
-            logger.error("money in doubt", extra={"order_id": order.id, "reason": doubt})
-            work.doubt(conn, doubt)
+    def under_lock() -> str:
+        with work.succeed(result) as conn:
+            webhooks.close(conn, event.id, webhooks.PROCESSED)
+            leases.tie(conn, work.claim, row.account_id, row.order_id)
+            order = orders.lock(conn, row.account_id, row.order_id)
+            doubt = apply(conn, order)
+            if doubt:
+                logger.error("money in doubt", extra={"order_id": order.id, "reason": doubt})
+                work.doubt(conn, doubt)
         return order.user_id
+
+    user_id = _end(work, pay, under_lock)
+    cache.delete(f"stats:{row.account_id}:{user_id}")
+
+
+def _end(work: Work, at_once: Callable[[list[Note]], Made | None], by_itself: Callable[[], Made]) -> Made:
+    crash_point("webhook.read")
+    made = work.end_at_once(at_once) or by_itself()
+    crash_point("webhook.applied")
+    return made
