@@ -54,9 +54,11 @@ class Stage:
     @cached_property
     def product_database(self) -> Database:
         """The product's database, with its schema."""
-        database = self._stack.enter_context(postgres.fresh(self.options.server, "product"))
-        Product.prepare(database)
-        return database
+        return self._prepared("product")
+
+    def product_apart(self, purpose: str) -> Product:
+        """The product on one more database of its own."""
+        return Product(self.bed, self._prepared(purpose))
 
     def ours(self) -> list[Side]:
         """The product, if it was asked for."""
@@ -78,6 +80,11 @@ class Stage:
             if lacking := missing(peer):
                 say(f"{peer.name} is left out: {', '.join(lacking)} not installed (requirements-bench.lock)")
         return [peer for peer in wanted if not missing(peer)]
+
+    def _prepared(self, purpose: str) -> Database:
+        database = self._stack.enter_context(postgres.fresh(self.options.server, purpose))
+        Product.prepare(database)
+        return database
 
     @cached_property
     def _peers_database(self) -> Database:
