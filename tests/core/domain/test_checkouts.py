@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -18,13 +17,11 @@ from core.domain.leases import Claim
 from core.domain.orders import Order
 from core.domain.payments import Payment
 from core.domain.timeline import Note
-from core.ids import new_token
 from tests.core.domain import shop
+from tests.core.domain.moves import Move, cancel_the_order, pay, replace_the_lease, take_the_lease
 from tests.core.domain.racing import race
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-
-Move = Callable[[Connection, Claim, Payment, Order], Any]
 
 
 class Checkout:
@@ -65,25 +62,9 @@ def checkout(database_url: str) -> Checkout:
     return Checkout()
 
 
-def replace_the_lease(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
-    conn.execute(update(jobs.jobs).where(jobs.jobs.c.id == claim.job_id).values(lease_token=new_token()))
-
-
-def take_the_lease(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
-    leases.retry(conn, claim, 0.0, "taken")
-
-
-def cancel_the_order(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
-    orders.move(conn, orders.lock(conn, order.account_id, order.id), orders.CANCELED)
-
-
 def move_the_payment(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
     orders.lock(conn, order.account_id, order.id)
     payments.change(conn, payment, status=payments.UNKNOWN)
-
-
-def pay(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
-    shop.see(conn, payment, shop.intent(payment, "succeeded"))
 
 
 MOVES = [replace_the_lease, take_the_lease, cancel_the_order, move_the_payment, pay]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -21,13 +20,12 @@ from core.domain.payments import Payment
 from core.domain.settlement import intent_seen
 from core.domain.timeline import Note
 from core.domain.webhooks import webhook_events
-from core.ids import new_token
 from tests.core.domain import shop
+from tests.core.domain.moves import Move, cancel_the_order, pay, replace_the_lease, take_the_lease
 from tests.core.domain.racing import race
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
-Move = Callable[[Connection, Claim, Payment, Order], Any]
 NOTES = [Note("claimed"), Note("read")]
 
 
@@ -129,28 +127,12 @@ def told(database_url: str) -> News:
     return News()
 
 
-def replace_the_lease(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
-    conn.execute(update(jobs.jobs).where(jobs.jobs.c.id == claim.job_id).values(lease_token=new_token()))
-
-
-def take_the_lease(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
-    leases.retry(conn, claim, 0.0, "taken")
-
-
-def cancel_the_order(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
-    orders.move(conn, orders.lock(conn, order.account_id, order.id), orders.CANCELED)
-
-
 def move_the_payment(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
     shop.see(conn, payment, shop.intent(payment, "processing"))
 
 
 def doubt_the_payment(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
     assert shop.see(conn, payment, shop.intent(payment, "succeeded", amount_received=1))
-
-
-def pay(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
-    shop.see(conn, payment, shop.intent(payment, "succeeded"))
 
 
 def cancel_the_payment(conn: Connection, claim: Claim, payment: Payment, order: Order) -> None:
