@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from huey import RedisHuey
+from redis import ConnectionPool
 
 from benchmarks.peers import environment, sync_jobs
 
-huey = RedisHuey("peer", url=environment.REDIS, results=False, blocking=True)
+# Each of 200 threads holds one while it waits; with the usual 100 one gets none now and then, and loses what it took.
+pool = ConnectionPool.from_url(environment.REDIS, max_connections=1_000)
+huey = RedisHuey("peer", connection_pool=pool, results=False, blocking=True)
 
 charge = huey.task(name="charge")(sync_jobs.charge)
 hear = huey.task(name="hear")(sync_jobs.hear)
