@@ -54,11 +54,11 @@ class Stage:
     @cached_property
     def product_database(self) -> Database:
         """The product's database, with its schema."""
-        return self._prepared("product")
+        return self._prepared("product", Product.prepare)
 
     def product_apart(self, purpose: str) -> Product:
         """The product on one more database of its own."""
-        return Product(self.bed, self._prepared(purpose))
+        return Product(self.bed, self._prepared(purpose, Product.prepare))
 
     def ours(self) -> list[Side]:
         """The product, if it was asked for."""
@@ -81,15 +81,13 @@ class Stage:
                 say(f"{peer.name} is left out: {', '.join(lacking)} not installed (requirements-bench.lock)")
         return [peer for peer in wanted if not missing(peer)]
 
-    def _prepared(self, purpose: str) -> Database:
-        database = self._stack.enter_context(postgres.fresh(self.options.server, purpose))
-        Product.prepare(database)
-        return database
-
     @cached_property
     def _peers_database(self) -> Database:
-        database = self._stack.enter_context(postgres.fresh(self.options.server, "peers"))
-        PeerSide.prepare(database)
+        return self._prepared("peers", PeerSide.prepare)
+
+    def _prepared(self, purpose: str, prepare: Callable[[Database], None]) -> Database:
+        database = self._stack.enter_context(postgres.fresh(self.options.server, purpose))
+        prepare(database)
         return database
 
     def measure(
