@@ -21,6 +21,8 @@ logger = get_logger(__name__)
 
 REMEMBER_SECONDS = 5.0
 """How long a revoked key may still work in a process that has just seen it."""
+RENEW_SECONDS = 4.0
+"""After these one request looks the key up again for all, who would otherwise do it at once a second later."""
 REMEMBER_KEYS = 1024
 
 
@@ -48,34 +50,55 @@ class Caller:
         return self.order_id is None or (job.order_id == self.order_id and job.kind == jobs.PAYMENT_CREATE.name)
 
 
+@dataclass
+class _Seen:
+    caller: Caller
+    renew_at: float
+    until: float
+
+
 class Memory:
     """Verified keys of the last seconds, by hash: every request pays for the check, so most skip the database."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._lock = Lock()
-        self._callers: dict[str, tuple[float, Caller]] = {}
+        self._seen: dict[str, _Seen] = {}
 
     def __len__(self) -> int:
         """How many keys are remembered, fresh or not."""
-        return len(self._callers)
+        return len(self._seen)
 
     def get(self, digest: str) -> Caller | None:
-        """The caller of a key that was verified a moment ago."""
-        found = self._callers.get(digest)
-        return found[1] if found and self._clock() < found[0] else None
+        """The caller of a key that was verified a moment ago, or None: it must be looked up.
+
+        Of all that ask from RENEW_SECONDS on, the first is told None and the others go on with what is known.
+        """
+        found, now = self._seen.get(digest), self._clock()
+        if found is None:
+            return None
+        if now >= found.renew_at:
+            found.renew_at = found.until  # two in the same moment both look it up, which does no harm
+            return None
+        return found.caller
 
     def put(self, digest: str, caller: Caller) -> None:
         """Remember a verified key; when full, forget all: that costs a look-up each, and no bookkeeping."""
+        now = self._clock()
         with self._lock:
-            if len(self._callers) >= REMEMBER_KEYS:
-                self._callers.clear()
-            self._callers[digest] = (self._clock() + REMEMBER_SECONDS, caller)
+            if len(self._seen) >= REMEMBER_KEYS:
+                self._seen.clear()
+            self._seen[digest] = _Seen(caller, now + RENEW_SECONDS, now + REMEMBER_SECONDS)
+
+    def forget(self, digest: str) -> None:
+        """Forget a key that turned out to be revoked."""
+        with self._lock:
+            self._seen.pop(digest, None)
 
     def clear(self) -> None:
         """Forget all."""
         with self._lock:
-            self._callers.clear()
+            self._seen.clear()
 
 
 memory = Memory()
@@ -131,6 +154,7 @@ def _of_key(secret: str, scope: str) -> Caller:
     if caller is None:
         key = _find(secret)
         if key is None:
+            memory.forget(digest)
             raise Unauthenticated("the API key is unknown or revoked")
         caller = Caller(key.account_id, key.scopes)
         memory.put(digest, caller)

@@ -77,6 +77,37 @@ def test_the_memory_is_bounded_and_forgets() -> None:
     assert memory.get(str(auth.REMEMBER_KEYS + 4)) is None
 
 
+def test_of_all_that_ask_late_one_looks_the_key_up_and_the_others_go_on() -> None:
+    now = [0.0]
+    memory = auth.Memory(clock=lambda: now[0])
+    caller = auth.Caller("default", frozenset())
+    memory.put("key", caller)
+
+    now[0] = auth.RENEW_SECONDS - 0.1
+    assert [memory.get("key") for _ in range(2)] == [caller, caller]
+    now[0] = auth.RENEW_SECONDS
+    assert [memory.get("key") for _ in range(3)] == [None, caller, caller]
+    now[0] = auth.REMEMBER_SECONDS  # the one found no database, say: what is too old serves nobody
+    assert [memory.get("key") for _ in range(2)] == [None, None]
+    memory.put("key", caller)
+    assert memory.get("key") == caller
+
+
+def test_a_key_that_the_one_who_looks_finds_revoked_is_forgotten_for_all(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(auth, "memory", auth.Memory(clock=lambda: now[0]))
+    assert shop.get(f"/orders/{NOWHERE}").status_code == 404
+    with transaction() as conn:
+        [key] = accounts.list_keys(conn)
+        assert accounts.revoke_key(conn, key.id)
+    assert shop.get(f"/orders/{NOWHERE}").status_code == 404  # known from before
+    now[0] = auth.RENEW_SECONDS
+
+    assert [shop.get(f"/orders/{NOWHERE}").status_code for _ in range(2)] == [401, 401]
+
+
 def test_the_bootstrap_key_has_every_scope_of_the_default_account(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
