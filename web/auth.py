@@ -21,8 +21,8 @@ logger = get_logger(__name__)
 
 REMEMBER_SECONDS = 5.0
 """How long a revoked key may still work in a process that has just seen it."""
-RENEW_SECONDS = 4.0
-"""After these one request looks the key up again for all, who would otherwise do it at once a second later."""
+RENEW_SECONDS = 0.8 * REMEMBER_SECONDS
+"""From then on one request looks the key up again for all, which would otherwise do so together a second later."""
 REMEMBER_KEYS = 1024
 
 
@@ -72,13 +72,14 @@ class Memory:
     def get(self, digest: str) -> Caller | None:
         """The caller of a key that was verified a moment ago, or None: it must be looked up.
 
-        Of all that ask from RENEW_SECONDS on, the first is told None and the others go on with what is known.
+        Of all that ask after RENEW_SECONDS the first is told None; the others go on with what is known until
+        REMEMBER_SECONDS are over.
         """
         found, now = self._seen.get(digest), self._clock()
         if found is None:
             return None
         if now >= found.renew_at:
-            found.renew_at = found.until  # two in the same moment both look it up, which does no harm
+            found.renew_at = found.until  # several in one moment may all look it up, which does no harm
             return None
         return found.caller
 
