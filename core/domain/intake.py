@@ -39,8 +39,8 @@ SELECT job_id FROM stored
 """  # noqa: S608 - only our own constants
 
 
-GATHER_SECONDS = 0.004
-"""Stripe waits 10 s or more for an answer: under load a few milliseconds make groups larger and all answers sooner."""
+GATHER_SECONDS = 0.0015
+"""Under load a short wait makes groups larger and all answers sooner; 4 ms left a twelfth of a fast machine idle."""
 
 
 @dataclass(frozen=True)
