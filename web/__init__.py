@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-gc.set_threshold(5_000)  # the usual 700 slow the start, 50,000 make a pause of 25 ms of what requests leave behind
+gc.set_threshold(5_000)  # the usual 700 slow the start; to collect 50,000 stops all threads for 25 ms
 
 
 def create_app() -> Any:

