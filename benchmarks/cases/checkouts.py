@@ -73,23 +73,25 @@ def drained(stage: Stage, side: Side, processes: int | None = None, keep: bool =
         began = time.time()
         for program in workers:
             program.resume()
-        until_done(side, "checkouts", workers, usage, 20 + size.jobs / LEAST_RATE)
+        ended = until_done(side, "checkouts", workers, usage, 20 + size.jobs / LEAST_RATE)
         spent, memory = usage.cpu_seconds(), usage.memory_mb()
         finished = side.finished("checkouts", targets)
         asked = stage.bed.intents_made() - made
     if len(finished) != size.jobs or asked < size.jobs:
         raise Unfair(f"{len(finished)} of {size.jobs} checkouts done with {asked} PaymentIntents")
-    seconds = max(finished.values()) - began
-    return {"rate": size.jobs / seconds, "posts": asked / size.jobs, **per_job(spent, memory, size.jobs)}
+    return {"rate": size.jobs / (ended - began), "posts": asked / size.jobs, **per_job(spent, memory, size.jobs)}
 
 
 def until_done(
     side: Side, kind: Kind, workers: Sequence[Program], usage: Usage | None, seconds: float, rest: int = 0
-) -> None:
+) -> float:
     """Wait until nothing accepted is left.
 
     Args:
         rest: what a peer counts as left although it is not accepted yet: orders whose turn comes later.
+
+    Returns:
+        When nothing was left, as Unix time in seconds: seen from outside, so that all sides have the same clock.
 
     Raises:
         ProgramFailed: a worker ended, or it took longer than `seconds`.
@@ -103,6 +105,7 @@ def until_done(
         if usage is not None:
             usage.look()
         time.sleep(0.05)
+    return time.time()
 
 
 def per_job(spent: Numbers, memory: Numbers, jobs: int) -> Numbers:

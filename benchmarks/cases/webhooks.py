@@ -100,8 +100,7 @@ def paid(stage: Stage, side: Side) -> Numbers:
         measured = targets[size.warm_up :]
         usage = Usage({"web": [web.program], "worker": workers, "broker": [stage.bed.redis.program]}, side.database)
         outcome = sent(web, "webhooks", measured, Demand(size.connections))
-        until_done(side, "webhooks", workers, usage, 60 + size.webhooks / 20)
-        ended = time.time()  # seen from outside: our own moments are when a statement for many began
+        ended = until_done(side, "webhooks", workers, usage, 60 + size.webhooks / 20)
         spent, memory = usage.cpu_seconds(), usage.memory_mb()
         finished = side.finished("webhooks", measured)
     if len(finished) != len(measured):
